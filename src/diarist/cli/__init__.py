@@ -1,0 +1,1 @@
+"""One file per command; flags are made from the configuration dataclasses."""

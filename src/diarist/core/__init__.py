@@ -1,0 +1,1 @@
+"""Nouns: time, sound, activity, speakers, turns. numpy only, no input or output."""

@@ -1,0 +1,277 @@
+"""What moves between the rooms."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarist.core.time import SAMPLE_RATE, Axis
+from diarist.errors import ExtraError, UsageError
+
+if TYPE_CHECKING:
+    import pandas
+    from pyannote.core import Annotation
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Waveform:
+    """Mono sound: `samples` `(num_samples,)` float32, nominally in [-1, 1]."""
+
+    samples: Float32
+    sample_rate: int = SAMPLE_RATE
+    uri: str = "audio"
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.sample_rate
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Who could be talking, locally: `activity` `(num_chunks, num_frames, num_local)` in [0, 1].
+
+    Local speakers mean nothing outside their chunk. `chunks` places chunks in the recording, `frames` places the
+    frames of a chunk inside it (and, aggregated, in the recording).
+    """
+
+    activity: NDArray[Any]
+    chunks: Axis
+    frames: Axis
+
+
+@dataclass(frozen=True)
+class Track:
+    """Who is talking, globally: `scores` `(num_frames, num_speakers)`, frame `i` at `frames.span(i)`."""
+
+    scores: Float32
+    frames: Axis
+
+
+@dataclass(frozen=True, order=True)
+class Turn:
+    """One speaker talking from `start` to `end`, in seconds; `confidence` in [0, 1]."""
+
+    start: float
+    end: float
+    speaker: str = ""
+    confidence: float = field(default=1.0, compare=False)
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """One voice of a recording: its label and, where an engine makes one, its `embedding` `(dimension,)`."""
+
+    label: str
+    embedding: Float32 | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class SpeakerBounds:
+    """At least `least` and at most `most` speakers; the exact count is the same number twice."""
+
+    least: int = 1
+    most: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.least < 1:
+            raise UsageError(f"the least number of speakers must be 1 or more, not {self.least}")
+        if self.most is not None and self.most < self.least:
+            raise UsageError(f"at most {self.most} speakers but at least {self.least}: swap or drop one of them")
+
+    @classmethod
+    def of(cls, num: int | None = None, least: int | None = None, most: int | None = None) -> SpeakerBounds:
+        """From the three numbers that people give; `num` wins and must lie within the others."""
+        if num is None:
+            return cls(1 if least is None else least, most)
+        if num < 1:
+            raise UsageError(f"the number of speakers must be 1 or more, not {num}")
+        if (least is not None and num < least) or (most is not None and num > most):
+            raise UsageError(f"{num} speakers asked for, but the bounds given are {least or 1} to {most or 'any'}")
+        return cls(num, num)
+
+    @property
+    def exact(self) -> int | None:
+        """The count where it is known."""
+        return self.least if self.least == self.most else None
+
+    def clip(self, count: int) -> int:
+        """The nearest count inside the bounds."""
+        count = max(count, self.least)
+        return count if self.most is None else min(count, self.most)
+
+
+@dataclass(frozen=True)
+class Diarization:
+    """Who spoke when in one recording: turns in order of start, and what is known of each speaker.
+
+    `warnings` says in words where the answer differs from what was asked (fewer speakers than demanded, say);
+    `extra` carries provenance such as the configuration's fingerprint.
+    """
+
+    turns: tuple[Turn, ...] = ()
+    uri: str = "audio"
+    speakers: Mapping[str, Speaker] = field(default_factory=dict)
+    duration: float | None = None
+    warnings: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "turns", tuple(sorted(self.turns)))
+        known = dict(self.speakers)
+        for turn in self.turns:
+            known.setdefault(turn.speaker, Speaker(turn.speaker))
+        object.__setattr__(self, "speakers", known)
+
+    def __iter__(self) -> Iterator[Turn]:
+        return iter(self.turns)
+
+    def __len__(self) -> int:
+        return len(self.turns)
+
+    @property
+    def labels(self) -> list[str]:
+        """Speakers that have a turn, in order of first appearance."""
+        return list(dict.fromkeys(turn.speaker for turn in self.turns))
+
+    @property
+    def num_speakers(self) -> int:
+        """How many speakers have a turn."""
+        return len(self.labels)
+
+    def talk_time(self) -> dict[str, float]:
+        """Seconds that each speaker talks, in order of first appearance."""
+        total: dict[str, float] = {}
+        for turn in self.turns:
+            total[turn.speaker] = total.get(turn.speaker, 0.0) + turn.duration
+        return total
+
+    def rename(self, names: Mapping[str, str]) -> Diarization:
+        """The same turns under other names; labels that are not in `names` stay."""
+        turns = tuple(replace(turn, speaker=names.get(turn.speaker, turn.speaker)) for turn in self.turns)
+        speakers = {names.get(k, k): replace(v, label=names.get(k, k)) for k, v in self.speakers.items()}
+        return replace(self, turns=turns, speakers=speakers)
+
+    def crop(self, start: float, end: float) -> Diarization:
+        """What lies within `[start, end)`, at its own time; turns are cut at the edges."""
+        cut = (replace(t, start=max(t.start, start), end=min(t.end, end)) for t in self.turns)
+        return replace(self, turns=tuple(t for t in cut if t.end > t.start))
+
+    def exclusive(self) -> Diarization:
+        """At most one speaker at a time: where turns overlap, the more confident one stays, then the longer one."""
+        return replace(self, turns=tuple(_exclusive(self.turns)))
+
+    def overlaps(self) -> list[tuple[float, float]]:
+        """Stretches where two or more speakers talk at once, in seconds."""
+        events = sorted([(t.start, 1) for t in self.turns] + [(t.end, -1) for t in self.turns])
+        spans: list[tuple[float, float]] = []
+        count, since = 0, 0.0
+        for time, change in events:
+            before, count = count, count + change
+            if before < 2 <= count:
+                since = time
+            elif count < 2 <= before and time > since:
+                spans.append((since, time))
+        return spans
+
+    def to_rttm(self) -> str:
+        """NIST RTTM, one line a turn, times to the millisecond; white space in names becomes `_`."""
+        uri = _one_word(self.uri)
+        return "".join(
+            f"SPEAKER {uri} 1 {t.start:.3f} {t.duration:.3f} <NA> <NA> {_one_word(t.speaker)} <NA> <NA>\n"
+            for t in self.turns
+        )
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """A pandas frame with the columns `start, end, speaker, confidence`.
+
+        Raises `ExtraError` without pandas.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ExtraError("pandas", "pandas", "Diarization.to_dataframe()") from error
+        rows = [(t.start, t.end, t.speaker, t.confidence) for t in self.turns]
+        return pandas.DataFrame(rows, columns=["start", "end", "speaker", "confidence"])
+
+    def to_annotation(self) -> Annotation:
+        """A `pyannote.core.Annotation`. Raises `ExtraError` without pyannote.core."""
+        try:
+            from pyannote.core import Annotation, Segment
+        except ImportError as error:
+            raise ExtraError("pyannote.core", "pyannote", "Diarization.to_annotation()") from error
+        annotation = Annotation(uri=self.uri)
+        for index, turn in enumerate(self.turns):
+            annotation[Segment(turn.start, turn.end), index] = turn.speaker
+        return annotation
+
+
+def _one_word(name: str) -> str:
+    """A name that survives a format whose fields are parted by white space."""
+    return "_".join(name.split()) or "_"
+
+
+def _exclusive(turns: Iterable[Turn]) -> Iterator[Turn]:
+    """Cut overlapping turns so that one speaker is left at any time."""
+    turns = sorted(turns)
+    cuts = sorted({t.start for t in turns} | {t.end for t in turns})
+    open_turns: list[Turn] = []
+    following = 0
+    held: Turn | None = None  # the piece being grown
+    source: Turn | None = None  # the turn that it comes from
+    for start, end in itertools.pairwise(cuts):
+        open_turns = [t for t in open_turns if t.end > start]
+        while following < len(turns) and turns[following].start <= start:
+            open_turns.append(turns[following])
+            following += 1
+        best = max(open_turns, key=lambda t: (t.confidence, t.duration, -t.start, t.speaker), default=None)
+        if held is not None and best is source and best is not None:
+            held = replace(held, end=end)
+            continue
+        if held is not None:
+            yield held
+        source, held = best, None if best is None else replace(best, start=start, end=end)
+    if held is not None:
+        yield held
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a stream says: `final` turns never change, `tentative` ones may; both are known up to `until` seconds."""
+
+    final: tuple[Turn, ...]
+    tentative: tuple[Turn, ...]
+    until: float
+
+
+@dataclass(frozen=True)
+class Word:
+    """A transcribed word; a speaker once assigned."""
+
+    text: str
+    start: float | None = None
+    end: float | None = None
+    speaker: str | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """Words in order, with their language if known."""
+
+    words: tuple[Word, ...]
+    language: str | None = None

@@ -1,0 +1,1 @@
+"""Text to `Diarization` and back, a file per format."""

@@ -1,0 +1,1 @@
+"""Network definitions: which tensors, in which order, make a model."""

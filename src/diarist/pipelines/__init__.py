@@ -1,0 +1,1 @@
+"""Ways to walk the rooms: offline now, streaming and end-to-end later."""

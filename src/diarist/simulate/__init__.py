@@ -1,0 +1,1 @@
+"""Conversations from single-speaker speech, from a seed."""
