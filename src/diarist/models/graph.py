@@ -1,0 +1,155 @@
+"""Write an ONNX file with numpy alone, so that the weights of a checkpoint run without torch and without `onnx`.
+
+Networks in `nets/` are said as calls on a `Graph`; `Graph.serialize()` gives the bytes that ONNX Runtime loads. Only
+what they need of the format is here: https://onnx.ai/onnx/repo-docs/IR.html, field numbers from `onnx.proto3`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+IR_VERSION = 8
+OPSET = 17
+MICROSOFT = "com.microsoft"  # operators that ONNX Runtime has beyond the standard
+
+_DTYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7}
+_VARINT, _BYTES, _FLOAT = 0, 2, 5
+_ATTR_FLOAT, _ATTR_INT, _ATTR_STRING, _ATTR_FLOATS, _ATTR_INTS, _ATTR_STRINGS = 1, 2, 3, 6, 7, 8
+
+Dim = int | str
+
+
+class Graph:
+    """An ONNX graph under construction. Tensors are known by name; each method that makes one returns its name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._nodes: list[bytes] = []
+        self._tensors: list[bytes] = []
+        self._inputs: list[bytes] = []
+        self._outputs: list[bytes] = []
+        self._shared: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+
+    def input(self, name: str, shape: Sequence[Dim]) -> str:
+        """Declare a float32 input; a dimension that varies is named by a string."""
+        self._inputs.append(_value_info(name, shape))
+        return name
+
+    def output(self, tensor: str, name: str, shape: Sequence[Dim]) -> None:
+        """Declare `tensor` as the float32 output called `name`."""
+        self._nodes.append(_node("Identity", [tensor], [name], f"output/{name}", "", {}))
+        self._outputs.append(_value_info(name, shape))
+
+    def constant(self, value: ArrayLike, dtype: Any = np.float32) -> str:
+        """A tensor that is part of the file; equal small ones are kept once."""
+        array: NDArray[Any] = np.ascontiguousarray(value, dtype=dtype).reshape(np.shape(value))
+        key = (array.dtype.name, array.shape, array.tobytes() if array.size <= 64 else b"")
+        if array.size <= 64 and key in self._shared:
+            return self._shared[key]
+        name = f"c{len(self._tensors)}"
+        self._tensors.append(_tensor(name, array))
+        self._shared[key] = name
+        return name
+
+    def node(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Append an operator with one output."""
+        return self.nodes(op, *inputs, outputs=1, domain=domain, **attributes)[0]
+
+    def nodes(self, op: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any) -> list[str]:
+        """Append an operator with several outputs. An input left out is the empty string."""
+        index = len(self._nodes)
+        names = [f"{op}_{index}.{i}" for i in range(outputs)]
+        self._nodes.append(_node(op, inputs, names, f"{op}_{index}", domain, attributes))
+        return names
+
+    def serialize(self, metadata: Mapping[str, str] | None = None) -> bytes:
+        """The whole model as the bytes of an `.onnx` file; `metadata` becomes its `metadata_props`."""
+        graph = b"".join(
+            (
+                *(_field(1, node) for node in self._nodes),
+                _field(2, self.name.encode()),
+                *(_field(5, tensor) for tensor in self._tensors),
+                *(_field(11, info) for info in self._inputs),
+                *(_field(12, info) for info in self._outputs),
+            )
+        )
+        opsets = (_field(1, domain.encode()) + _int(2, version) for domain, version in (("", OPSET), (MICROSOFT, 1)))
+        props = (_field(1, k.encode()) + _field(2, v.encode()) for k, v in (metadata or {}).items())
+        return b"".join(
+            (
+                _int(1, IR_VERSION),
+                _field(2, b"diarist"),
+                _field(7, graph),
+                *(_field(8, opset) for opset in opsets),
+                *(_field(14, prop) for prop in props),
+            )
+        )
+
+
+def _varint(value: int) -> bytes:
+    value &= (1 << 64) - 1  # negative numbers: two's complement in ten bytes
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    return _varint(number << 3 | _BYTES) + _varint(len(payload)) + payload
+
+
+def _int(number: int, value: int) -> bytes:
+    return _varint(number << 3 | _VARINT) + _varint(value)
+
+
+def _float(number: int, value: float) -> bytes:
+    return _varint(number << 3 | _FLOAT) + struct.pack("<f", value)
+
+
+def _tensor(name: str, array: NDArray[Any]) -> bytes:
+    dims = b"".join(_int(1, dim) for dim in array.shape)
+    raw = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+    return dims + _int(2, _DTYPES[array.dtype.name]) + _field(8, name.encode()) + _field(9, raw)
+
+
+def _value_info(name: str, shape: Sequence[Dim]) -> bytes:
+    dims = (_int(1, d) if isinstance(d, int) else _field(2, d.encode()) for d in shape)
+    tensor_type = _int(1, _DTYPES["float32"]) + _field(2, b"".join(_field(1, dim) for dim in dims))
+    return _field(1, name.encode()) + _field(2, _field(1, tensor_type))
+
+
+def _node(
+    op: str, inputs: Sequence[str], outputs: Sequence[str], name: str, domain: str, attributes: Mapping[str, Any]
+) -> bytes:
+    return b"".join(
+        (
+            *(_field(1, i.encode()) for i in inputs),
+            *(_field(2, o.encode()) for o in outputs),
+            _field(3, name.encode()),
+            _field(4, op.encode()),
+            *(_field(5, _field(1, key.encode()) + b"".join(_attribute(v))) for key, v in attributes.items()),
+            *([_field(7, domain.encode())] if domain else []),
+        )
+    )
+
+
+def _attribute(value: Any) -> Iterator[bytes]:
+    if isinstance(value, str):
+        yield _field(4, value.encode()) + _int(20, _ATTR_STRING)
+    elif isinstance(value, float):
+        yield _float(2, value) + _int(20, _ATTR_FLOAT)
+    elif isinstance(value, int):
+        yield _int(3, value) + _int(20, _ATTR_INT)
+    elif all(isinstance(v, int) for v in value):
+        yield b"".join(_int(8, v) for v in value) + _int(20, _ATTR_INTS)
+    elif all(isinstance(v, float) for v in value):
+        yield b"".join(_float(7, v) for v in value) + _int(20, _ATTR_FLOATS)
+    else:
+        yield b"".join(_field(9, v.encode()) for v in value) + _int(20, _ATTR_STRINGS)

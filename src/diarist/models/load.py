@@ -1,0 +1,74 @@
+"""A model from its name: one of the catalogue, a file of your own, or a hub id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from diarist.core.config import nearest
+from diarist.core.protocols import EmbeddingModel, SegmentationModel
+from diarist.errors import UsageError, WeightsError
+from diarist.models.catalog import CATALOG
+from diarist.models.onnx import CamPlusPlus, OnnxEmbedding, OnnxSegmentation
+
+Precision = Literal["int8", "float32"]
+BACKENDS = ("onnx",)
+
+
+def load_segmentation(
+    model: str | Path = "segmentation-3.0",
+    *,
+    precision: Precision = "int8",
+    backend: str = "onnx",
+    offline: bool = False,
+) -> SegmentationModel:
+    """Load a segmentation network; `precision` applies to the catalogue's, a file of your own runs as it is.
+
+    Raises `UsageError` for an unknown name or backend, `WeightsError` for weights that are missing or are not such a
+    network.
+    """
+    _check_backend(backend)
+    return OnnxSegmentation(_file(model, "segmentation", offline))
+
+
+def load_embedding(
+    model: str | Path = "campplus-zh-en",
+    *,
+    precision: Precision = "int8",
+    backend: str = "onnx",
+    offline: bool = False,
+) -> EmbeddingModel:
+    """Load a speaker embedding network; `precision` applies to the catalogue's, a file of your own runs as it is.
+
+    Raises `UsageError` for an unknown name or backend, `WeightsError` for weights that are missing or are not such a
+    network.
+    """
+    _check_backend(backend)
+    path = _file(model, "embedding", offline)
+    if path.suffix == ".onnx":
+        return OnnxEmbedding(path)
+    from diarist.models.torchfile import read_state_dict
+
+    tensors = read_state_dict(path)
+    if "xvector.tdnn.linear.weight" not in tensors:
+        raise WeightsError(f"'{path}' holds no CAM++ network: give an ONNX file that takes (batch, num_fbank, 80)")
+    return CamPlusPlus(tensors)
+
+
+def _check_backend(backend: str) -> None:
+    if backend not in BACKENDS:
+        raise UsageError(f"unknown backend '{backend}'{nearest(backend, BACKENDS)}")
+
+
+def _file(model: str | Path, kind: str, offline: bool) -> Path:
+    """Where the weights are: fetched by name, the file itself, or from a hub."""
+    if str(model) in CATALOG:
+        entry = CATALOG[str(model)]
+        if entry.kind != kind:
+            raise UsageError(f"'{model}' is a {entry.kind} model, not a {kind} model")
+        from diarist.models.fetch import fetch
+
+        return fetch(entry.name, offline=offline)
+    from diarist.models.hub import resolve
+
+    return resolve(model, offline=offline)

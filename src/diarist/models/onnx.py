@@ -1,0 +1,241 @@
+"""ONNX Runtime behind the ports. A session is one thread, never spins, and gives the same bytes every time.
+
+Rows of a batch run one by one: batching gains nothing here (1.0-1.1 times), and so what a chunk gives depends neither
+on its neighbours nor on how many threads share the session. To use more cores, call from more threads.
+"""
+
+from __future__ import annotations
+
+from math import comb
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from diarist.core.protocols import EmbeddingSpec, SegmentationSpec
+from diarist.core.time import SAMPLE_RATE, Axis
+from diarist.core.types import Float32
+from diarist.errors import UsageError, WeightsError
+from diarist.models.nets import campplus
+
+PYANNOTE_FRAMES = Axis(size=991, step=270)
+_PROBE_SECONDS = 10
+
+
+def session(model: bytes | Path) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session for a file, or for the bytes of one. Raises `WeightsError` where it is not a model."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3  # errors only
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    source = model if isinstance(model, bytes) else str(model)
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the classes of onnxruntime's errors are private, and differ between versions
+        name = "the model" if isinstance(model, bytes) else f"'{model}'"
+        reason = str(error).strip().splitlines()[0][:200]
+        raise WeightsError(
+            f"{name} is not an ONNX model that can be run ({reason}): fetch or export it again"
+        ) from error
+
+
+class OnnxSegmentation:
+    """A segmentation network `(batch, 1, num_samples) -> (batch, num_frames, num_classes)` from an ONNX file.
+
+    What the file says of itself in `metadata_props` (the keys of sherpa-onnx) is believed; where it says nothing,
+    it is tried out on ten seconds of silence. Raises `WeightsError` for a file that is no such network.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._session = session(path)
+        self._input, self._output = _only(self._session, path)
+        if len(self._input.shape) != 3 or len(self._output.shape or [0] * 3) != 3:
+            raise WeightsError(
+                f"'{path}' is not a segmentation network: its input must be (batch, 1, num_samples) and its output "
+                f"(batch, num_frames, num_classes), not {self._input.shape} and {self._output.shape}"
+            )
+        self.spec = self._facts(path)
+
+    def __call__(self, batch: Float32) -> Float32:
+        """`(batch, num_samples)` to `(batch, num_frames, num_classes)`. Raises `UsageError` for another shape."""
+        check_chunks(batch, self.spec)
+        rows = [self._run(row) for row in batch]
+        return np.concatenate(rows) if rows else self._run(np.zeros(self.spec.chunk, np.float32))[:0]
+
+    def _run(self, row: Float32) -> Float32:
+        feed = {self._input.name: np.ascontiguousarray(row, dtype=np.float32)[None, None]}
+        return np.asarray(self._session.run([self._output.name], feed)[0])
+
+    def _facts(self, path: Path) -> SegmentationSpec:
+        said = self._session.get_modelmeta().custom_metadata_map
+        number = {key: int(value) for key, value in said.items() if value.strip().isdigit()}
+        sample_rate = number.get("sample_rate", SAMPLE_RATE)
+        fixed = self._input.shape[2] if isinstance(self._input.shape[2], int) else _PROBE_SECONDS * sample_rate
+        chunk = number.get("window_size", fixed)
+        try:
+            scores = self._run(np.zeros(chunk, np.float32))
+        except Exception as error:
+            raise WeightsError(f"'{path}' does not take {chunk} samples: {str(error).splitlines()[0]}") from error
+        _, num_frames, num_classes = scores.shape
+        step = number.get("receptive_field_shift") or _likely_step(chunk, num_frames)
+        size = number.get("receptive_field_size") or (PYANNOTE_FRAMES.size if step == PYANNOTE_FRAMES.step else step)
+        if "num_speakers" in number:
+            num_local, most = number["num_speakers"], number.get("powerset_max_classes")
+        else:
+            num_local, most = _likely_speakers(scores, path)
+        if num_classes != (num_local if not most else sum(comb(num_local, k) for k in range(most + 1))):
+            raise WeightsError(f"'{path}' says {num_local} speakers, {most} at once, but gives {num_classes} classes")
+        return SegmentationSpec(
+            chunk, num_frames, Axis(size, step, 0, sample_rate), num_local, most or None, sample_rate
+        )
+
+
+class CamPlusPlus:
+    """CAM++ from the tensors of its checkpoint: see `nets/campplus.py`."""
+
+    spec = EmbeddingSpec(dimension=192, min_frames=2, map_stride=campplus.STRIDE)
+
+    def __init__(self, tensors: campplus.Tensors) -> None:
+        self._session = session(campplus.frames_graph(tensors))
+        self._head = campplus.Head.of(tensors)
+
+    def frames(self, fbank: Float32) -> Float32:
+        """`(batch, num_fbank, 80)` to `(batch, ceil(num_fbank / 2), 512)`.
+
+        Features should have their mean removed. Stretches are filled with zeros, that is the mean, to a multiple of
+        two seconds: stretches of ten seconds need none.
+        """
+        check_features(fbank, self.spec)
+        batch, num_fbank, _ = fbank.shape
+        num_maps = -(-num_fbank // campplus.STRIDE)
+        maps = np.empty((batch, num_maps, campplus.CHANNELS), dtype=np.float32)
+        if num_maps:
+            padded = np.zeros((1, -(-num_fbank // campplus.MULTIPLE) * campplus.MULTIPLE, 80), dtype=np.float32)
+            for row in range(batch):
+                padded[0, :num_fbank] = fbank[row]
+                maps[row] = self._session.run(["maps"], {"fbank": padded})[0][0, :num_maps]
+        return maps
+
+    def pool(self, maps: Float32, weights: Float32) -> Float32:
+        """Maps `(batch, num_maps, 512)` under `(batch, num_local, num_maps)` to `(batch, num_local, 192)`."""
+        check_weights(maps, weights)
+        return self._head(weighted_statistics(maps, weights, self.spec.min_frames))
+
+
+class OnnxEmbedding:
+    """A network `(batch, num_fbank, num_mels) -> (batch, dimension)` from an ONNX file (WeSpeaker, 3D-Speaker, ...).
+
+    Such a file pools inside, so `frames` passes the features on, and `pool` runs the network on those of each speaker.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._session = session(path)
+        self._input, self._output = _only(self._session, path)
+        shape = self._input.shape
+        if len(shape) != 3 or (isinstance(shape[2], int) and not 20 <= shape[2] <= 128):
+            raise WeightsError(
+                f"'{path}' is not an embedding network: its input must be (batch, num_fbank, 80), not {shape}"
+            )
+        num_mels = shape[2] if isinstance(shape[2], int) else 80
+        try:
+            probe = self._run(np.zeros((200, num_mels), np.float32))
+        except Exception as error:
+            raise WeightsError(f"'{path}' does not take features: {str(error).splitlines()[0]}") from error
+        if probe.ndim != 1:
+            raise WeightsError(f"'{path}' is not an embedding network: its output must be (batch, dimension)")
+        self.spec = EmbeddingSpec(dimension=len(probe), min_frames=10, map_stride=1, num_mels=num_mels)
+
+    def frames(self, fbank: Float32) -> Float32:
+        """The features themselves, `(batch, num_fbank, num_mels)`."""
+        check_features(fbank, self.spec)
+        return fbank
+
+    def pool(self, maps: Float32, weights: Float32) -> Float32:
+        """Features `(batch, num_fbank, num_mels)` where weights are above a half to `(batch, num_local, dimension)`."""
+        check_weights(maps, weights)
+        embeddings = np.full((*weights.shape[:2], self.spec.dimension), np.nan, dtype=np.float32)
+        for row, local in np.ndindex(*weights.shape[:2]):
+            chosen = maps[row, weights[row, local] > 0.5]
+            if len(chosen) >= self.spec.min_frames:
+                embeddings[row, local] = self._run(chosen)
+        return embeddings
+
+    def _run(self, features: Float32) -> Float32:
+        feed = {self._input.name: np.ascontiguousarray(features, dtype=np.float32)[None]}
+        return np.asarray(self._session.run([self._output.name], feed)[0])[0]
+
+
+def weighted_statistics(maps: Float32, weights: Float32, min_frames: int) -> Float32:
+    """Mean and unbiased standard deviation over time under weights, `(batch, num_local, 2 * channels)`.
+
+    NaN where fewer than `min_frames` weights are above zero. With weights of 0 and 1 they are those of the chosen maps.
+    """
+    weights = np.asarray(weights, dtype=np.float32)
+    total = weights.sum(axis=2, keepdims=True)
+    few = np.count_nonzero(weights, axis=2, keepdims=True) < min_frames
+    total = np.where(few, np.float32(1), total)
+    centre = maps.mean(axis=1, keepdims=True) if maps.shape[1] else np.zeros_like(maps[:, :1])
+    centred = maps - centre  # keeps the squares small, so that float32 is enough
+    mean = weights @ centred / total
+    spread = total - np.square(weights).sum(axis=2, keepdims=True) / total
+    square = weights @ np.square(centred) - total * np.square(mean)
+    deviation = np.sqrt(np.maximum(square, 0) / np.where(spread > 0, spread, np.float32(1)))
+    statistics: Float32 = np.concatenate([mean + centre, deviation], axis=2)
+    statistics[few[..., 0]] = np.nan
+    return statistics
+
+
+def check_chunks(batch: Float32, spec: SegmentationSpec) -> None:
+    """Raise `UsageError` unless the shape is `(batch, spec.chunk)`."""
+    if batch.ndim != 2 or batch.shape[1] != spec.chunk:
+        raise UsageError(f"a segmentation network takes (batch, {spec.chunk}) samples, not {batch.shape}")
+
+
+def check_features(fbank: Float32, spec: EmbeddingSpec) -> None:
+    """Raise `UsageError` unless the shape is `(batch, num_fbank, spec.num_mels)`."""
+    if fbank.ndim != 3 or fbank.shape[2] != spec.num_mels:
+        raise UsageError(f"an embedding network takes (batch, num_fbank, {spec.num_mels}) features, not {fbank.shape}")
+
+
+def check_weights(maps: Float32, weights: Float32) -> None:
+    """Raise `UsageError` unless weights `(batch, num_local, num_maps)` fit maps `(batch, num_maps, channels)`."""
+    if maps.ndim != 3 or weights.ndim != 3 or (len(maps), maps.shape[1]) != (len(weights), weights.shape[2]):
+        raise UsageError(
+            f"weights {weights.shape} do not fit maps {maps.shape}: "
+            "they must be (batch, num_local, num_maps) and (batch, num_maps, channels)"
+        )
+
+
+def _only(loaded: onnxruntime.InferenceSession, path: Path) -> tuple[Any, Any]:
+    """The one input, and the first output."""
+    inputs, outputs = loaded.get_inputs(), loaded.get_outputs()
+    if len(inputs) != 1 or inputs[0].type != "tensor(float)":
+        taken = ", ".join(f"{i.name} {i.type}" for i in inputs)
+        raise WeightsError(f"'{path}' must take one float32 input, but takes: {taken}")
+    return inputs[0], outputs[0]
+
+
+def _likely_step(chunk: int, num_frames: int) -> int:
+    """Samples from one frame to the next, for a file that does not say."""
+    if PYANNOTE_FRAMES.count_inside(chunk) == num_frames:
+        return PYANNOTE_FRAMES.step
+    return max(1, round(chunk / max(1, num_frames)))
+
+
+def _likely_speakers(scores: Float32, path: Path) -> tuple[int, int | None]:
+    """`(num_local, max_simultaneous)` for a file that does not say, from its scores of silence."""
+    num_classes = scores.shape[2]
+    if np.allclose(np.exp(scores.astype(np.float64)).sum(axis=2), 1.0, atol=1e-3):
+        sizes = {sum(comb(n, k) for k in range(3)): n for n in range(3, 12)}
+        if num_classes in sizes:
+            return sizes[num_classes], 2
+    elif scores.min() >= 0 and scores.max() <= 1:
+        return num_classes, None
+    raise WeightsError(
+        f"'{path}' does not say what its {num_classes} classes are: "
+        "set num_speakers and powerset_max_classes in its metadata"
+    )
