@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,7 +162,7 @@ def unit_length(vectors: Array) -> Array:
 
 def _read(path: str | Path, names: tuple[str, ...]) -> dict[str, Float64]:
     try:
-        with np.load(path) as file:
+        with Path(path).open("rb") as handle, ZipFile(handle), np.load(handle) as file:
             return {name: np.asarray(file[name], np.float64) for name in names}
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise WeightsError(f"'{path}' is not an npz file with {', '.join(names)}: {error}") from error

@@ -90,6 +90,9 @@ def test_bad_input_is_told_in_a_line(tmp_path):
         Plda(np.zeros(3), np.zeros((3, 2)), np.zeros(3))
     with pytest.raises(WeightsError, match="not an npz file with mu, L, psi"):
         Plda.load(tmp_path / "nothing.npz")
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    np.savez(tmp_path / "other.npz", mu=np.zeros(3))
     (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 not a zip")
-    with pytest.raises(WeightsError):
-        Plda.load(tmp_path / "bad.npz")
+    for name in ("bad.npz", "array.npy", "other.npz"):
+        with pytest.raises(WeightsError, match="not an npz file with mu, L, psi"):
+            Plda.load(tmp_path / name)
