@@ -1,0 +1,92 @@
+"""What changes the answer (`PipelineConfig`), apart from what changes the speed (`RuntimeConfig`).
+
+Every default of a pipeline exists here and nowhere else; presets are named, frozen changes to it (`presets.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from diarist.core.config import option
+
+METHODS = ("vbx-windows", "agglomerative", "nme-sc", "vbx")
+PRECISIONS = ("int8", "float32")
+
+
+@dataclass(frozen=True)
+class SegmentationConfig:
+    """Who could be talking, locally."""
+
+    model: str = option("segmentation-3.0", "catalogue name, ONNX file or hub id of the segmentation model")
+    precision: str = option("int8", "arithmetic of the segmentation model", choices=PRECISIONS)
+    step: float = option(2.5, "seconds between the starts of two chunks", low=0.1, high=60.0)
+
+
+@dataclass(frozen=True)
+class EmbeddingConfig:
+    """What each voice sounds like."""
+
+    model: str = option("campplus-zh-en", "catalogue name, ONNX file or hub id of the embedding model")
+    precision: str = option("int8", "arithmetic of the embedding model", choices=PRECISIONS)
+    rows: str = option(
+        "windows",
+        "what is clustered: short windows of single-speaker audio, or one voice a chunk and local speaker",
+        choices=("windows", "chunks"),
+    )
+    window: float = option(1.5, "seconds in a window", low=0.2, high=10.0)
+    hop: float = option(0.75, "at most so many seconds between the starts of two windows", low=0.05, high=10.0)
+    least: float = option(0.5, "a window with fewer seconds of one voice is left out", low=0.1, high=10.0)
+
+
+@dataclass(frozen=True)
+class ClusteringConfig:
+    """Which voices are the same person."""
+
+    method: str = option("vbx-windows", "how voices are clustered", choices=METHODS)
+    linkage: str = option("average", "linkage of agglomerative clustering", choices=("average", "centroid", "complete"))
+    threshold: float = option(
+        0.55, "cosine distance at which the dendrogram is cut (the start of vbx)", low=0.0, high=2.0, tune=(0.3, 0.8)
+    )
+    min_cluster_size: int = option(3, "smaller clusters go to the nearest larger one", low=1, tune=(1, 20))
+    Fa: float = option(0.3, "scale of the acoustic evidence (vbx)", low=0.0, tune=(0.05, 1.0))
+    Fb: float = option(11.0, "speaker regularisation: more gives fewer speakers (vbx)", low=0.0, tune=(0.5, 25.0))
+    loop: float = option(0.9, "chance to stay with the speaker from one window to the next (vbx)", low=0.0, high=0.9999)
+    centring: float = option(
+        3.0, "how many speakers it takes to trust the recording's own mean voice half (vbx-windows)", low=0.0
+    )
+    max_speakers: int = option(20, "at most so many speakers where none are asked for (nme-sc)", low=1)
+
+
+@dataclass(frozen=True)
+class TurnsConfig:
+    """From frames to turns."""
+
+    count: str = option(
+        "probability",
+        "how many talk in a frame: thresholds on probabilities (onset, ...), or the rounded mean of the chunks",
+        choices=("probability", "mean"),
+    )
+    onset: float = option(0.5, "speech begins above this probability", low=0.0, high=1.0, tune=(0.2, 0.8))
+    offset: float = option(0.5, "speech ends below this probability", low=0.0, high=1.0, tune=(0.2, 0.8))
+    overlap_onset: float = option(0.5, "two talk above this probability", low=0.0, high=1.0, tune=(0.3, 0.9))
+    min_duration_on: float = option(0.0, "shorter turns are dropped, seconds", low=0.0, tune=(0.0, 0.5))
+    min_duration_off: float = option(0.0, "shorter pauses of a speaker are closed, seconds", low=0.0, tune=(0.0, 1.0))
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """Everything that changes the answer of the `clustering` engine."""
+
+    segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
+    embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
+    clustering: ClusteringConfig = field(default_factory=ClusteringConfig)
+    turns: TurnsConfig = field(default_factory=TurnsConfig)
+
+
+@dataclass(frozen=True)
+class RuntimeConfig:
+    """Everything that changes only the speed, or where things are kept."""
+
+    backend: str = option("onnx", "what runs the networks", choices=("onnx",))
+    num_threads: int = option(0, "threads; 0 means one for every core this process may use", low=0)
+    offline: bool = option(False, "never open a socket; weights must be in the cache")

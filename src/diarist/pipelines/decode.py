@@ -1,0 +1,53 @@
+"""From labelled rows to turns: who talks in each frame, then when each turn begins and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarist.core.types import Float32, Float64, Int64, Turn
+from diarist.pipelines.cluster import Clusters
+from diarist.pipelines.config import PipelineConfig
+from diarist.pipelines.frontend import Evidence
+from diarist.stages.assign import hear, match_chunk, nearest_index, speakers_by_frame
+from diarist.stages.turns import to_turns
+
+
+def decode(evidence: Evidence, clusters: Clusters, config: PipelineConfig) -> tuple[list[Turn], dict[str, int]]:
+    """Turns in order of start, and the row of `clusters.voices` that each label stands for."""
+    if len(clusters.labels) == 0:
+        return [], {}
+    speakers, certainty = _by_windows(evidence, clusters)
+    return to_turns(
+        speakers,
+        confidence(evidence.speech, certainty),
+        evidence.frames,
+        duration=evidence.duration,
+        min_duration_on=config.turns.min_duration_on,
+        min_duration_off=config.turns.min_duration_off,
+    )
+
+
+def confidence(speech: Float32, certainty: Float32) -> NDArray[np.float32]:
+    """Chance that somebody talks in a frame, times the chance that it is the speaker named. `(num_frames,)`."""
+    return np.asarray(speech * certainty, dtype=np.float32)
+
+
+def _by_windows(evidence: Evidence, clusters: Clusters) -> tuple[NDArray[np.int32], Float32]:
+    """Speakers `(num_frames, 2)` and certainty `(num_frames,)`: the nearest window, local speakers where two talk."""
+    num_frames = len(evidence.count)
+    nearest = nearest_index(evidence.times, evidence.frames.middles(num_frames))
+    labels = clusters.labels[nearest]
+    matched = _matched(evidence, labels, clusters.voices)
+    heard = hear(matched, evidence.count >= 2, len(clusters.voices))
+    return speakers_by_frame(evidence.count, labels, heard), clusters.certainty[nearest]
+
+
+def _matched(evidence: Evidence, labels: Int64, voices: Float64) -> Iterator[tuple[int, NDArray[np.bool_], Int64]]:
+    """Chunks with overlap: `(first frame, activity, speaker of each local speaker)`."""
+    for chunk, local in evidence.voices.items():
+        first = evidence.first_frame(chunk)
+        active = evidence.active(chunk)[: len(labels) - first]
+        yield first, active, match_chunk(active, local, labels[first : first + len(active)], voices)

@@ -1,0 +1,324 @@
+"""Sound to evidence: local activity, and voices of single-speaker windows, section by section.
+
+A section is a minute. While one is embedded the next is segmented, so that every worker thread is busy; nothing but
+small per-frame, per-window and per-chunk arrays outlives a section, so a day of audio fits in memory. Batches are
+cut by position, never by what happens to be ready: the answer does not depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarist.core.events import Emitter
+from diarist.core.protocols import EmbeddingModel, SegmentationModel
+from diarist.core.time import Axis, to_samples
+from diarist.core.types import Float32, Float64
+from diarist.pipelines.config import PipelineConfig, TurnsConfig
+from diarist.stages import activity, segment
+from diarist.stages.embed import at_maps, pool_local, pool_windows
+from diarist.stages.fbank import FRAMES as FBANK
+from diarist.stages.fbank import fbank, remove_mean
+from diarist.stages.subsegments import windows
+
+SECTION = 60  # seconds; a whole number of blocks
+BLOCK = 10  # seconds of audio that the embedding trunk sees at once
+SEGMENTATION_BATCH = 8
+POOLING_BATCH = 64
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that clustering and decoding need of a recording.
+
+    `local` `(num_chunks, num_chunk_frames)` uint8: bit j is set where local speaker j talks; `chunks`, `frames` place
+    it. `speech` `(num_frames,)`: probability that anybody talks. `count` `(num_frames,)`: how many do.
+    `times` `(num_windows,)`: middles in seconds; `embeddings` `(num_windows, dimension)`: unit voices.
+    `voices`: the local speakers' voices `(num_local, dimension)` of every chunk that has been asked for, NaN where
+    silent or too short.
+    """
+
+    num_samples: int
+    local: NDArray[np.uint8]
+    num_local: int
+    chunks: Axis
+    frames: Axis
+    speech: Float32
+    count: NDArray[np.uint8]
+    times: Float64
+    embeddings: Float32
+    voices: dict[int, Float32]
+
+    @property
+    def duration(self) -> float:
+        """Length of the recording in seconds."""
+        return self.num_samples / self.frames.sample_rate
+
+    def active(self, chunk: int) -> NDArray[np.bool_]:
+        """Local activity of a chunk, `(num_chunk_frames, num_local)`."""
+        return unpack(self.local[chunk], self.num_local)
+
+    def first_frame(self, chunk: int) -> int:
+        """Where in the recording's frames a chunk begins."""
+        return self.frames.index_at(self.chunks.first(chunk))
+
+
+def unpack(bits: NDArray[np.uint8], num_local: int) -> NDArray[np.bool_]:
+    """Bit masks `(num_frames,)` to `(num_frames, num_local)`."""
+    return np.asarray((bits[:, None] >> np.arange(num_local, dtype=np.uint8)) & 1, dtype=bool)
+
+
+@dataclass(frozen=True)
+class Section:
+    """Samples from `start` on, past `end` by a chunk where there are so many; `total` once the end is known."""
+
+    start: int
+    end: int
+    samples: Float32
+    total: int | None
+
+    @property
+    def last(self) -> bool:
+        """Nothing follows."""
+        return self.total == self.end
+
+
+def sections(blocks: Iterable[Float32], size: int, lookahead: int) -> Iterator[Section]:
+    """Cut a stream of blocks into sections of `size` samples that also see `lookahead` samples more."""
+    held: list[Float32] = []
+    start = num_held = 0
+    for block in blocks:
+        held.append(block)
+        num_held += len(block)
+        if num_held >= size + lookahead:
+            joined = np.concatenate(held)
+            while num_held >= size + lookahead:
+                yield Section(start, start + size, joined[: size + lookahead], None)
+                joined, start, num_held = joined[size:], start + size, num_held - size
+            held = [joined]
+    rest = np.concatenate(held) if held else np.zeros(0, dtype=np.float32)
+    total = start + num_held
+    while start < total:
+        end = min(start + size, total)
+        yield Section(start, end, rest[: size + lookahead], total)
+        rest, start = rest[size:], end
+
+
+class Listener:
+    """Runs both models over one recording on a pool of threads. Use once."""
+
+    def __init__(
+        self,
+        segmentation: SegmentationModel,
+        embedding: EmbeddingModel,
+        config: PipelineConfig,
+        pool: ThreadPoolExecutor,
+        emitter: Emitter,
+    ) -> None:
+        self.segmentation, self.embedding, self.config = segmentation, embedding, config
+        self._pool, self._emitter = pool, emitter
+        spec, stride = segmentation.spec, embedding.spec.map_stride
+        self.rate = spec.sample_rate
+        self.frames = spec.frames
+        self.chunks = Axis(spec.chunk, to_samples(config.segmentation.step, self.rate), sample_rate=self.rate)
+        self.maps = Axis(FBANK.size + (stride - 1) * FBANK.step, stride * FBANK.step, sample_rate=self.rate)
+        self._mean = activity.MovingMean(3)  # speech, overlap, number of local speakers
+        self._local: list[NDArray[np.uint8]] = []
+        self._speech: list[Float32] = []
+        self._count: list[NDArray[np.uint8]] = []
+        self._times: list[Float64] = []
+        self._embeddings: list[Float32] = []
+        self._voices: dict[int, Float32] = {}
+        self._recent = np.zeros(0, dtype=np.uint8)  # count of the frames from `_recent_first` on
+        self._recent_first = 0
+        self._kept = np.zeros((0, 0), dtype=np.float32)  # maps from `_kept_first` on
+        self._kept_first = 0
+        self._unvoiced = 0  # first chunk whose voices have not been looked at
+
+    def __call__(self, blocks: Iterable[Float32], expected: float | None = None) -> Evidence:
+        """Blocks of samples to evidence; `expected` seconds are shown as the goal of the progress."""
+        total = 0
+        ahead: tuple[Section, list[Future[segment.LocalActivity]]] | None = None
+        for section in sections(blocks, SECTION * self.rate, self.chunks.size):
+            following = (section, self._segment(section))
+            if ahead is not None:
+                self._hear(*ahead, expected)
+            ahead, total = following, section.end
+        if ahead is not None:
+            self._hear(*ahead, expected)
+        dimension = self.embedding.spec.dimension
+        return Evidence(
+            num_samples=total,
+            local=np.concatenate(self._local) if self._local else np.zeros((0, 0), dtype=np.uint8),
+            num_local=self.segmentation.spec.num_local,
+            chunks=self.chunks,
+            frames=self.frames,
+            speech=_joined(self._speech, np.zeros(0, dtype=np.float32)),
+            count=_joined(self._count, np.zeros(0, dtype=np.uint8)),
+            times=_joined(self._times, np.zeros(0)),
+            embeddings=_joined(self._embeddings, np.zeros((0, dimension), dtype=np.float32)),
+            voices=self._voices,
+        )
+
+    def _segment(self, section: Section) -> list[Future[segment.LocalActivity]]:
+        """Send every chunk that starts in the section to the workers."""
+        first, last = -(-section.start // self.chunks.step), -(-section.end // self.chunks.step)
+        if section.total is not None:
+            last = min(last, self.chunks.count_covering(section.total))
+        futures = []
+        for low in range(first, last, SEGMENTATION_BATCH):
+            starts = [self.chunks.first(i) for i in range(low, min(low + SEGMENTATION_BATCH, last))]
+            batch = segment.cut(section.samples, section.start, starts, self.chunks.size)
+            futures.append(self._submit("segmentation", self._segment_batch, batch))
+        return futures
+
+    def _segment_batch(self, batch: Float32) -> segment.LocalActivity:
+        return segment.read(self.segmentation(batch), self.segmentation.spec)
+
+    def _hear(self, section: Section, batches: list[Future[segment.LocalActivity]], expected: float | None) -> None:
+        """Finish a section: count speakers, embed where somebody talks, pool windows and local voices."""
+        for batch in (future.result() for future in batches):
+            number = np.bitwise_count(batch.bits) if hasattr(np, "bitwise_count") else _popcount(batch.bits)
+            values = np.stack([batch.speech, batch.overlap, number], axis=-1)
+            for chunk, row in zip(batch.bits, values, strict=True):
+                self._mean.add(self.frames.index_at(self.chunks.first(len(self._local))), row)
+                self._local.append(chunk[None])
+        self._finish_frames(section)
+        maps = self._embed(section)
+        self._pool_windows(section, maps)
+        self._pool_local(section)
+        self._emitter.progress("listening", section.end / self.rate, expected)
+
+    def _finish_frames(self, section: Section) -> None:
+        until = self.frames.index_at(section.end)
+        if section.last:
+            inside = self.frames.start + self.frames.size // 2
+            until = min(max(1, -(-(section.end - inside) // self.frames.step)), self._mean.last)
+        means = self._mean.take(until)
+        before = bool(len(self._recent) and self._recent[-1])
+        counted = count_speakers(means, self.config.turns, before=before)
+        self._speech.append(means[:, 0].copy())
+        self._count.append(counted)
+        overlap_begin = self.frames.index_at(max(0, section.start - self.chunks.size))
+        drop = max(0, overlap_begin - self._recent_first)
+        self._recent = np.concatenate([self._recent[drop:], counted])
+        self._recent_first += drop
+
+    def _embed(self, section: Section) -> Float32:
+        """Maps of the section, `(num_maps, channels)`; zero in blocks where nobody talks."""
+        size, jobs = BLOCK * self.rate, []
+        for start in range(section.start, section.end, size):
+            low, high = self.frames.index_at(start), self.frames.index_at(start + size)
+            talked = self._recent[max(0, low - self._recent_first) : max(0, high - self._recent_first)].any()
+            samples = section.samples[start - section.start : start - section.start + size + FBANK.size - FBANK.step]
+            num_fbank = min(FBANK.count_inside(len(samples)), size // FBANK.step)
+            num_maps = num_fbank // self.embedding.spec.map_stride
+            heard = self._submit("embedding", self._trunk, samples, num_fbank) if talked and num_maps else None
+            jobs.append((num_maps, heard))
+        blocks = [(num, None if job is None else job.result()[:num]) for num, job in jobs]
+        channels = next((block.shape[1] for _, block in blocks if block is not None), self._kept.shape[1] or 1)
+        empty = np.zeros((0, channels), dtype=np.float32)
+        return np.concatenate(
+            [empty, *(np.zeros((num, channels), np.float32) if block is None else block for num, block in blocks)]
+        )
+
+    def _trunk(self, samples: Float32, num_fbank: int) -> Float32:
+        features = fbank(samples, num_mels=self.embedding.spec.num_mels)[:num_fbank]
+        return self.embedding.frames(remove_mean(features)[None])[0]
+
+    def _pool_windows(self, section: Section, maps: Float32) -> None:
+        """Pool the windows of the section and keep its maps for the chunks that reach into the next."""
+        first_map = section.start // self.maps.step
+        overlap = max(0, first_map - self.chunks.size // self.maps.step - self._kept_first)
+        kept = self._kept if self._kept.shape[1] == maps.shape[1] else np.zeros((len(self._kept), maps.shape[1]), "f4")
+        self._kept, self._kept_first = np.concatenate([kept[overlap:], maps]), self._kept_first + overlap
+        config = self.config.embedding
+        if config.rows != "windows":
+            return
+        per_second = self.rate / self.maps.step
+        single = self._read_count(first_map, len(maps)) == 1
+        spans = windows(
+            single,
+            size=round(config.window * per_second),
+            hop=config.hop * per_second,
+            least=round(config.least * per_second),
+        )
+        groups = [spans[i : i + POOLING_BATCH] for i in range(0, len(spans), POOLING_BATCH)]
+        jobs = [self._submit("pooling", pool_windows, self.embedding, maps, group, single) for group in groups]
+        for group, job in zip(groups, jobs, strict=True):
+            voices = job.result()
+            known = ~np.isnan(voices).any(axis=1)
+            middle = (group.mean(axis=1) + first_map) * self.maps.step / self.rate
+            self._times.append(middle[known])
+            self._embeddings.append(voices[known])
+
+    def _pool_local(self, section: Section) -> None:
+        """Pool the local speakers of every chunk whose end has been heard, where the clustering needs them."""
+        every = self.config.embedding.rows == "chunks"
+        least = round(self.config.embedding.least * self.rate / self.maps.step / 2)
+        jobs: list[tuple[int, Future[Float32]]] = []
+        while self._unvoiced < len(self._local):
+            chunk = self._unvoiced
+            first, last = self.chunks.span(chunk)
+            if last > section.end and not section.last:
+                break
+            self._unvoiced += 1
+            low = self.frames.index_at(first) - self._recent_first
+            bits = self._local[chunk][0]
+            counted = self._recent[max(low, 0) : low + len(bits)]
+            if not (bits.any() if every else (counted >= 2).any()):
+                continue
+            start = first // self.maps.step
+            maps = self._kept[start - self._kept_first :][: self.chunks.size // self.maps.step]
+            if len(maps):
+                jobs.append((chunk, self._submit("pooling", self._pool_chunk, maps, bits, first, start, least)))
+        for chunk, job in jobs:
+            self._voices[chunk] = job.result()
+
+    def _pool_chunk(self, maps: Float32, bits: NDArray[np.uint8], first: int, start: int, least: int) -> Float32:
+        frames = Axis(self.frames.size, self.frames.step, first + self.frames.start, self.rate)
+        read = at_maps(bits, frames, self.maps, start, len(maps))
+        return pool_local(self.embedding, maps, unpack(read, self.segmentation.spec.num_local), least=least)
+
+    def _read_count(self, first_map: int, num_maps: int) -> NDArray[np.uint8]:
+        frames = Axis(self.frames.size, self.frames.step, self.frames.first(self._recent_first), self.rate)
+        return at_maps(self._recent, frames, self.maps, first_map, num_maps)
+
+    def _submit(self, stage: str, work: Callable[..., Result], *arguments: object) -> Future[Result]:
+        def timed() -> Result:
+            begun = time.perf_counter()
+            result = work(*arguments)
+            self._emitter.add(stage, time.perf_counter() - begun)
+            return result
+
+        return self._pool.submit(timed)
+
+
+def count_speakers(means: Float32, config: TurnsConfig, *, before: bool) -> NDArray[np.uint8]:
+    """Speakers in each frame from `means` `(num_frames, 3)`: speech and overlap probability, local speakers."""
+    if config.count == "mean":
+        return activity.count_by_mean(means[:, 2])
+    return activity.count_by_probability(
+        means[:, 0],
+        means[:, 1],
+        onset=config.onset,
+        offset=config.offset,
+        overlap_onset=config.overlap_onset,
+        before=before,
+    )
+
+
+def _popcount(bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.unpackbits(bits[..., None], axis=-1).sum(axis=-1).astype(np.uint8)
+
+
+def _joined(parts: list[NDArray[np.generic]], empty: NDArray[np.generic]):  # type: ignore[no-untyped-def, type-arg]
+    return np.concatenate(parts) if parts else empty

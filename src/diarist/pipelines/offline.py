@@ -1,0 +1,179 @@
+"""Who spoke when in a recording: listen, cluster, decode.
+
+diarizer = Diarizer(preset="balanced")
+result = diarizer("meeting.m4a", num_speakers=2)
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarist.audio.decode import AudioReader, open_audio
+from diarist.core.config import fingerprint, replace_from
+from diarist.core.events import Emitter, Hook
+from diarist.core.protocols import EmbeddingModel, SegmentationModel
+from diarist.core.types import Diarization, Speaker, SpeakerBounds
+from diarist.models.load import load_embedding, load_segmentation
+from diarist.pipelines import presets
+from diarist.pipelines.cluster import Clustering, clustering_of
+from diarist.pipelines.config import PipelineConfig, RuntimeConfig
+from diarist.pipelines.decode import decode
+from diarist.pipelines.frontend import Listener
+from diarist.pipelines.threads import single_threaded_algebra
+
+Audio = str | Path | bytes | IO[bytes] | NDArray[Any]
+
+
+class Diarizer:
+    """The `clustering` engine: reusable, and safe to call from several threads at once.
+
+    `preset` is a name of `diarist.pipelines.presets`; `config` a whole `PipelineConfig`, or a mapping of single
+    changes such as `{"clustering.threshold": 0.5}`. `runtime` changes the speed only. `hooks` are called with every
+    `Event`; one that returns False cancels. Models are loaded at the first call.
+    """
+
+    def __init__(
+        self,
+        preset: str = presets.DEFAULT,
+        *,
+        config: PipelineConfig | Mapping[str, Any] | None = None,
+        runtime: RuntimeConfig | None = None,
+        hooks: Sequence[Hook] = (),
+        segmentation: SegmentationModel | None = None,
+        embedding: EmbeddingModel | None = None,
+        **runtime_changes: Any,
+    ) -> None:
+        self.preset = preset
+        self.config = config if isinstance(config, PipelineConfig) else presets.resolve(preset, changes=config)
+        self.runtime = replace_from(runtime or RuntimeConfig(), runtime_changes)
+        self.hooks = tuple(hooks)
+        self._segmentation, self._embedding = segmentation, embedding
+        self._clustering: Clustering | None = None
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen digits that change with anything that changes the answer."""
+        return fingerprint(self.config)
+
+    def __call__(
+        self,
+        audio: Audio,
+        *,
+        num_speakers: int | None = None,
+        min_speakers: int | None = None,
+        max_speakers: int | None = None,
+        sample_rate: int | None = None,
+        uri: str | None = None,
+        hooks: Sequence[Hook] = (),
+    ) -> Diarization:
+        """Diarize a file, bytes, a binary stream or an array `(num_samples,)` or `(num_samples, num_channels)`.
+
+        Arrays need their `sample_rate`. The bounds on speakers are kept whenever the recording can give them; where
+        it cannot, the result's `warnings` say so. Raises `AudioError` for what is not sound, `UsageError` for
+        impossible bounds, `MissingError` for weights that are not there.
+        """
+        bounds = SpeakerBounds.of(num_speakers, min_speakers, max_speakers)
+        with open_audio(audio, sample_rate=sample_rate, uri=uri) as reader:
+            return self._run(reader, bounds, (*self.hooks, *hooks))
+
+    def _run(self, reader: AudioReader, bounds: SpeakerBounds, hooks: Sequence[Hook]) -> Diarization:
+        emitter = Emitter(hooks, reader.uri)
+        with emitter.stage("models"):
+            segmentation, embedding, clustering, pool = self._loaded()
+        with single_threaded_algebra():
+            with emitter.stage("listening"):
+                evidence = Listener(segmentation, embedding, self.config, pool, emitter)(
+                    reader.blocks(), reader.duration
+                )
+            with emitter.stage("clustering"):
+                clusters = clustering(evidence, bounds)
+            with emitter.stage("decoding"):
+                turns, order = decode(evidence, clusters, self.config)
+        speakers = {
+            name: Speaker(name, np.asarray(clusters.voices[index], dtype=np.float32)) for name, index in order.items()
+        }
+        warnings = [*reader.warnings, *clusters.warnings]
+        if order and not bounds.least <= len(order) <= (bounds.most or len(order)):
+            warnings.append(f"{len(order)} speakers found, {_words(bounds)} asked for: the recording gives no others")
+        return Diarization(
+            turns=tuple(turns),
+            uri=reader.uri,
+            speakers=speakers,
+            duration=evidence.duration,
+            warnings=tuple(warnings),
+            extra={
+                "engine": "clustering",
+                "preset": self.preset,
+                "fingerprint": self.fingerprint,
+                "timings": {name: round(seconds, 3) for name, seconds in emitter.timings.items()},
+            },
+        )
+
+    def _loaded(self) -> tuple[SegmentationModel, EmbeddingModel, Clustering, ThreadPoolExecutor]:
+        with self._lock:
+            config, runtime = self.config, self.runtime
+            if self._segmentation is None:
+                self._segmentation = load_segmentation(
+                    config.segmentation.model,
+                    precision=config.segmentation.precision,  # type: ignore[arg-type]
+                    backend=runtime.backend,
+                    offline=runtime.offline,
+                )
+            if self._embedding is None:
+                self._embedding = load_embedding(
+                    config.embedding.model,
+                    precision=config.embedding.precision,  # type: ignore[arg-type]
+                    backend=runtime.backend,
+                    offline=runtime.offline,
+                )
+            if self._clustering is None:
+                self._clustering = clustering_of(config, self._embedding.spec)
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(runtime.num_threads or num_cores(), thread_name_prefix="diarist")
+            return self._segmentation, self._embedding, self._clustering, self._pool
+
+
+def diarize(
+    audio: Audio,
+    *,
+    preset: str = presets.DEFAULT,
+    num_speakers: int | None = None,
+    min_speakers: int | None = None,
+    max_speakers: int | None = None,
+    sample_rate: int | None = None,
+    uri: str | None = None,
+    **options: Any,
+) -> Diarization:
+    """Who spoke when in one recording; for several, make one `Diarizer` and call it for each.
+
+    `options` go to `Diarizer` (`config=`, `hooks=`, `num_threads=`, `offline=`, ...).
+    """
+    return Diarizer(preset, **options)(
+        audio,
+        num_speakers=num_speakers,
+        min_speakers=min_speakers,
+        max_speakers=max_speakers,
+        sample_rate=sample_rate,
+        uri=uri,
+    )
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _words(bounds: SpeakerBounds) -> str:
+    if bounds.exact is not None:
+        return f"exactly {bounds.exact}"
+    return f"at least {bounds.least}" if bounds.most is None else f"{bounds.least} to {bounds.most}"

@@ -1,0 +1,80 @@
+"""Named, frozen answers to "which parameters?". What each costs and how right it is: `docs/benchmarks.md`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from diarist.core.config import nearest, read_file, replace_from
+from diarist.errors import ConfigError, UsageError
+from diarist.pipelines.config import PipelineConfig
+
+DEFAULT = "balanced"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A configuration with a name, a line that says when to take it, and what it follows."""
+
+    name: str
+    summary: str
+    source: str
+    config: PipelineConfig
+
+
+def _preset(name: str, summary: str, source: str, changes: Mapping[str, Any]) -> Preset:
+    return Preset(name, summary, source, replace_from(PipelineConfig(), changes))
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        preset.name: preset
+        for preset in (
+            _preset(
+                "fast",
+                "half the cost of balanced: chunks of 10 s overlap by a quarter only",
+                "as balanced",
+                {"segmentation.step": 7.5},
+            ),
+            _preset(
+                "balanced",
+                "the default: right in most recordings, a minute of work for an hour of sound",
+                "segmentation: Plaquet & Bredin 2023; CAM++: Wang et al. 2023; VBx: Landini et al. 2022",
+                {},
+            ),
+            _preset(
+                "accurate",
+                "float32 networks, a step of 1 s and denser windows, whatever the cost",
+                "as balanced",
+                {
+                    "segmentation": {"precision": "float32", "step": 1.0},
+                    "embedding": {"precision": "float32", "hop": 0.5},
+                },
+            ),
+        )
+    }
+)
+
+
+def preset(name: str) -> Preset:
+    """The preset of that name. Raises `UsageError` naming the nearest."""
+    if name not in PRESETS:
+        raise UsageError(f"unknown preset '{name}'{nearest(name, PRESETS)}")
+    return PRESETS[name]
+
+
+def resolve(
+    name: str = DEFAULT, file: str | Path | None = None, changes: Mapping[str, Any] | None = None
+) -> PipelineConfig:
+    """A preset, changed by a preset file (TOML or JSON), changed by single values; later ones win.
+
+    A file may name the preset it starts from: `preset = "fast"`. Raises `UsageError`, `ConfigError`.
+    """
+    values = read_file(file) if file is not None else {}
+    base = values.pop("preset", name)
+    if not isinstance(base, str):
+        raise ConfigError(f"'preset' in '{file}' must be a name, not {base!r}")
+    return replace_from(replace_from(preset(base).config, values), changes or {})

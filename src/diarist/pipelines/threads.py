@@ -1,0 +1,35 @@
+"""Linear algebra on one thread while a recording is worked on.
+
+Parallelism comes from running chunks side by side; BLAS threads below that only spin, and could change the last bits
+of a sum. The limit is the process's, so it is taken by the first recording at work and given back by the last.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from threadpoolctl import threadpool_limits
+
+_lock = threading.Lock()
+_users = 0
+_limit: threadpool_limits | None = None
+
+
+@contextmanager
+def single_threaded_algebra() -> Iterator[None]:
+    """Inside, BLAS runs on one thread; safe from several threads at once."""
+    global _users, _limit
+    with _lock:
+        _users += 1
+        if _users == 1:
+            _limit = threadpool_limits(limits=1, user_api="blas")
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0 and _limit is not None:
+                _limit.restore_original_limits()
+                _limit = None

@@ -1,0 +1,174 @@
+"""Counting speakers without a threshold to tune: VBx on short windows, centred on the recording.
+
+1. Seeds: average linkage on the cosine distance of windows less the training mean, cut low, so that one speaker may
+   get several seeds but two speakers seldom share one.
+2. Twice: the recording's offset is estimated as the shrunken mean of its speakers' mean voices (a microphone moves all
+   voices the same way), taken off, and VBx with a PLDA lets the seeds that explain nothing die. Fb grows with the
+   number of windows, so that short recordings are not merged.
+3. Speakers with too few windows go, and every window joins the nearest mean voice.
+
+The evidence lower bound of VBx prefers merged solutions, so there are no restarts: it starts over-clustered and stays
+at the local optimum. VBx: Landini et al., "Bayesian HMM clustering of x-vector sequences (VBx)", 2022.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from diarist.core.types import Float32, Float64, Int64, SpeakerBounds
+from diarist.stages import agglomerative
+from diarist.stages.assign import centroids
+from diarist.stages.plda import Plda
+from diarist.stages.vbx import vbx
+
+ROUNDS = 2
+ITERATIONS = 40
+SMOOTHING = 5.0  # of the seeds, as responsibilities
+PRUNE = 1e-5  # prior below which a speaker is gone
+OFFSET_WINDOWS = 3  # a cluster with fewer does not speak for the recording
+REFERENCE_WINDOWS = 150  # Fb holds for so many windows,
+GROWTH = 0.25  # grows with this power of their number,
+GROWTH_RANGE = (0.1, 4.0)  # within this range of their ratio
+MAX_SEEDS = 512
+LENIENCE = 0.6  # factor on Fb, tried again and again until there are as many speakers as asked for
+EXACT_WINDOWS = 4096  # above, float32 is worked on
+
+
+@dataclass(frozen=True)
+class WindowVbx:
+    """A `Clusterer` for unit embeddings in order of time. See the module for the method, `ClusteringConfig` for values.
+
+    `groups` are not used: a window holds one voice, and windows of different voices say so by themselves.
+    """
+
+    plda: Plda
+    threshold: float
+    Fa: float
+    Fb: float
+    loop: float
+    centring: float
+    min_cluster_size: int
+
+    def __call__(self, embeddings: Float32, groups: Int64, bounds: SpeakerBounds) -> Int64:
+        """Embeddings `(num_windows, dimension)` to labels `(num_windows,)` within `bounds` where windows allow it."""
+        if len(embeddings) < 2:
+            return np.zeros(len(embeddings), dtype=np.int64)
+        centered = self.plda.center(np.asarray(embeddings, np.float64 if len(embeddings) <= EXACT_WINDOWS else "f4"))
+        seeds = _largest(agglomerative.cluster(centered, threshold=self.threshold, linkage="average"), centered)
+        labels = self._at_least(bounds.least, seeds, centered, embeddings)
+        if bounds.most is not None and labels.max() >= bounds.most:
+            labels = merge(labels, self.plda.project(centered), bounds.most)
+        return labels
+
+    def _at_least(self, least: int, seeds: Int64, centered: Float64, embeddings: Float32) -> Int64:
+        """Labels of at least so many speakers: Fb falls until there are, then seeds are cut as fine as needed."""
+        fb, smallest = self.Fb, self.min_cluster_size
+        while True:
+            labels = nearest_voice(self._refine(seeds, centered, fb), embeddings, smallest)
+            if labels.max() + 1 >= least:
+                return labels
+            if fb < 0.01 * self.Fb:
+                break
+            fb, smallest = fb * LENIENCE, max(1, smallest - 1)
+        count = min(least, len(centered))
+        finer = agglomerative.cluster(centered, num_clusters=count, linkage="average")
+        return merge(_cross(labels, finer), self.plda.project(centered), count)
+
+    def _refine(self, seeds: Int64, centered: Float64, fb: float) -> Int64:
+        """Two rounds of offset and VBx from the same seeds."""
+        scale = float(np.clip(len(centered) / REFERENCE_WINDOWS, *GROWTH_RANGE)) ** GROWTH
+        labels = seeds
+        for _ in range(ROUNDS):
+            features = self.plda.project(centered, offset(labels, centered, self.centring))
+            labels = vbx(
+                features,
+                self.plda.psi,
+                seeds,
+                fa=self.Fa,
+                fb=fb * scale,
+                loop=self.loop,
+                smoothing=SMOOTHING,
+                max_iterations=ITERATIONS,
+                prune=PRUNE,
+            ).labels
+        return labels
+
+
+def offset(labels: Int64, centered: Float64, centring: float) -> Float64:
+    """What a recording adds to every voice: `K / (K + centring)` times the mean of its K speakers' mean voices.
+
+    `centered` `(num_windows, dimension)` is less the training mean. Speakers with few windows do not count.
+    """
+    sums, counts = _sums(labels, centered)
+    large = counts >= OFFSET_WINDOWS
+    if not large.any():
+        return np.zeros(centered.shape[1])
+    means = sums[large] / counts[large, None]
+    return means.mean(axis=0) * (len(means) / (len(means) + centring))
+
+
+def nearest_voice(labels: Int64, embeddings: Float32, smallest: int) -> Int64:
+    """Drop speakers with fewer than `smallest` windows (the largest stays), then every window joins the nearest voice.
+
+    Labels come out dense, from 0.
+    """
+    _, labels, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    keep = counts >= smallest
+    if not keep.any():
+        keep[counts.argmax()] = True
+    voices = centroids(embeddings, labels)[keep]
+    nearest = (np.asarray(embeddings, np.float64) @ voices.T).argmax(axis=1)
+    return np.unique(nearest, return_inverse=True)[1]
+
+
+def merge(labels: Int64, features: Float64, most: int) -> Int64:
+    """Merge speakers until at most `most` are left, each time the two whose merger costs the least likelihood.
+
+    With noise of variance 1 the cost is Ward's: n m / (n + m) times the squared distance of the means, so that a
+    handful of stray windows joins somebody before two people become one. `features` `(num_windows, rank)`.
+    """
+    _, labels = np.unique(labels, return_inverse=True)
+    sums, counts = _sums(labels, features)
+    owner = np.arange(len(counts))
+    while (left := np.unique(owner)).size > most:
+        means, sizes = sums[left] / counts[left, None], counts[left].astype(np.float64)
+        square = (means**2).sum(axis=1)
+        distance = square[:, None] + square - 2 * means @ means.T
+        cost = distance * (sizes[:, None] * sizes / (sizes[:, None] + sizes))
+        np.fill_diagonal(cost, np.inf)
+        one, other = np.unravel_index(int(cost.argmin()), cost.shape)
+        keep, gone = left[one], left[other]
+        sums[keep] += sums[gone]
+        counts[keep] += counts[gone]
+        owner[owner == gone] = keep
+    return np.unique(owner[labels], return_inverse=True)[1]
+
+
+def _largest(seeds: Int64, centered: Float64) -> Int64:
+    """At most `MAX_SEEDS` seeds: windows of the smaller ones join the nearest of the larger."""
+    _, seeds, counts = np.unique(seeds, return_inverse=True, return_counts=True)
+    if len(counts) <= MAX_SEEDS:
+        return np.asarray(seeds, dtype=np.int64)
+    large = np.zeros(len(counts), dtype=bool)
+    large[np.argsort(-counts, kind="stable")[:MAX_SEEDS]] = True
+    voices = centroids(centered, seeds)[large]
+    dense = np.cumsum(large) - 1
+    homeless = ~large[seeds]
+    moved = dense[seeds]
+    moved[homeless] = (centered[homeless] @ voices.T.astype(centered.dtype)).argmax(axis=1)
+    return np.asarray(moved, dtype=np.int64)
+
+
+def _cross(one: Int64, other: Int64) -> Int64:
+    """Labels that differ where either does."""
+    return np.unique(one * (int(other.max()) + 1) + other, return_inverse=True)[1]
+
+
+def _sums(labels: Int64, rows: Float64) -> tuple[Float64, Int64]:
+    """Sum `(num_labels, dimension)` and number `(num_labels,)` of the rows of each label."""
+    counts = np.bincount(labels)
+    sums = np.zeros((len(counts), rows.shape[1]))
+    np.add.at(sums, labels, rows)
+    return sums, counts
