@@ -62,18 +62,18 @@ def state_of(entry: Entry, path: Path, *, thorough: bool = False) -> State:
         stat = path.stat()
         if not path.is_file() or stat.st_size != entry.num_bytes:
             return "corrupt"
-        stamp = json.dumps([entry.sha256, stat.st_size, stat.st_mtime_ns])
-        if not thorough and _stamp(path).is_file() and _stamp(path).read_text(encoding="utf-8") == stamp:
+        stamp = json.dumps([entry.sha256, stat.st_size, stat.st_mtime_ns]).encode()
+        if not thorough and _stamp(path).is_file() and _stamp(path).read_bytes() == stamp:
             return "cached"
         if _sha256(path) != entry.sha256:
             return "corrupt"
     except FileNotFoundError:
         return "missing"
-    except (OSError, UnicodeDecodeError) as error:
-        raise WeightsError(f"cannot read '{path}': {getattr(error, 'strerror', None) or error}") from error
+    except OSError as error:
+        raise WeightsError(f"cannot read '{path}': {error.strerror or error}") from error
     try:
         with replacing(_stamp(path)) as aside:
-            aside.write_text(stamp, encoding="utf-8")
+            aside.write_bytes(stamp)
     except WeightsError:
         pass  # a cache that cannot be written works too: its files are hashed each time
     return "cached"

