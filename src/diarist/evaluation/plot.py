@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,9 +79,11 @@ def save_plot(comparison: Comparison, path: str | Path, convention: Convention |
 
     dpi = min(130.0, _MOST_PIXELS / figure.get_figheight())
     aside = path.with_name(f".{path.name}.part")
+    settings = {"svg.hashsalt": "diarist", "svg.fonttype": "none", "hatch.linewidth": 0.6}
     metadata = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[path.suffix.lower()]
     try:
-        with matplotlib.rc_context({"svg.hashsalt": "diarist", "svg.fonttype": "none", "hatch.linewidth": 0.6}):
+        with matplotlib.rc_context(settings), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script that the font lacks
             figure.savefig(aside, format=path.suffix[1:].lower(), dpi=dpi, metadata=metadata)
         aside.replace(path)
     except OSError as error:
@@ -123,7 +126,7 @@ def _lanes(comparison: Comparison) -> list[_Lane]:
         for i, name in enumerate(reference.labels)
     }
     order = {name: i for i, name in enumerate(reference.labels)}
-    lanes = [_Lane(name, _turns(reference, name), *look, group="reference") for name, look in looks.items()]
+    lanes = [_Lane(_short(name, 24), _turns(reference, name), *look, group="reference") for name, look in looks.items()]
     for name in sorted(hypothesis.labels, key=lambda n: order.get(comparison.mapping.get(n, ""), len(order))):
         matched = comparison.mapping.get(name)
         look = (_NOBODY, "") if matched is None else looks[matched]
@@ -194,7 +197,7 @@ def _draw_row(axes: Axes, start: float, end: float, lanes: list[_Lane], unscored
         axes.text(-0.127, middle, group, transform=axes.transAxes, va="center", ha="left", size=8, weight="bold")
         top += num
     axes.set(xlim=(start, end), ylim=(len(lanes), 0))
-    axes.set_yticks(np.arange(len(lanes)) + 0.5, [_short(lane.name, 26) for lane in lanes], size=7)
+    axes.set_yticks(np.arange(len(lanes)) + 0.5, [_literal(lane.name) for lane in lanes], size=7)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=8)
     axes.grid(axis="x", color="#CCCCCC", linewidth=0.5, zorder=1)
@@ -210,14 +213,12 @@ def _draw_header(
     from matplotlib.patches import Patch
 
     e = comparison.errors
-    title = (
-        f"{comparison.reference.uri}:  DER {100 * e.der:.1f} %  =  miss {100 * e.miss_rate:.1f}  +  false alarm "
-        f"{100 * e.false_alarm_rate:.1f}  +  confusion {100 * e.confusion_rate:.1f};   JER {100 * e.jer:.1f} %;   "
-        f"speakers: {e.ref_speakers} in the reference, {e.hyp_speakers} found"
-    )
+    parts = f"miss {e.miss_rate:.1%} + false alarm {e.false_alarm_rate:.1%} + confusion {e.confusion_rate:.1%}"
+    title = f"{_short(comparison.reference.uri, 40)}:   DER {e.der:.1%} = {parts};   JER {e.jer:.1%}"
+    title += f";   speakers: {e.ref_speakers} in the reference, {e.hyp_speakers} found"
     left = 1.75 / _WIDTH
-    figure.text(left, 1 - 0.3 / height, title, size=12, weight="bold", va="center")
-    figure.text(left, 1 - 0.53 / height, str(convention), size=8, va="center", color="#444444")
+    figure.text(left, 1 - 0.3 / height, _literal(title), size=12, weight="bold", va="center")
+    figure.text(left, 1 - 0.53 / height, _literal(str(convention)), size=8, va="center", color="#444444")
     patches = []
     for name, (colour, hatch) in _ERRORS.items():
         patches.append(Patch(facecolor=colour, edgecolor=_hatching(name), hatch=hatch, label=name))
@@ -252,4 +253,10 @@ def _clock(seconds: float) -> str:
 
 
 def _short(name: str, most: int = 12) -> str:
+    """A name that fits."""
     return name if len(name) <= most else f"{name[: most - 4]}~{name[-3:]}"
+
+
+def _literal(text: str) -> str:
+    """Text that matplotlib takes for no formula."""
+    return text.replace("$", r"\$")

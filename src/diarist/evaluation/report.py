@@ -23,7 +23,7 @@ MEAN = "plain mean of the recordings' rates"
 
 _RATE_NAMES = ("DER %", "miss", "FA", "conf", "JER %")
 _LEGEND = (
-    "DER = miss + FA (false alarm) + conf (confusion), each over speech: reference speaker time, in seconds",
+    "DER = miss + FA (false alarm) + conf (confusion), over speech: seconds of reference speaker time",
     "ovl %: part of the time with speech where two or more talk; ref, hyp: number of speakers",
     "count %: recordings where that number is right; off by: mean of |hyp - ref|",
     f"pooled: {POOLED}",
