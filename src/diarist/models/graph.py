@@ -34,14 +34,15 @@ class Graph:
         self._inputs: list[bytes] = []
         self._outputs: list[bytes] = []
         self._shared: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self.labels: dict[str, str] = {}  # tensors that calibration looks at, by a name of the network's
 
     def input(self, name: str, shape: Sequence[Dim]) -> str:
         """Declare a float32 input; a dimension that varies is named by a string."""
         self._inputs.append(_value_info(name, shape))
         return name
 
-    def output(self, tensor: str, name: str, shape: Sequence[Dim]) -> None:
-        """Declare `tensor` as the float32 output called `name`."""
+    def output(self, tensor: str, name: str, shape: Sequence[Dim] | None) -> None:
+        """Declare `tensor` as the float32 output called `name`; a shape of None says nothing of it."""
         self._nodes.append(_node("Identity", [tensor], [name], f"output/{name}", "", {}))
         self._outputs.append(_value_info(name, shape))
 
@@ -55,6 +56,11 @@ class Graph:
         self._tensors.append(_tensor(name, array))
         self._shared[key] = name
         return name
+
+    def label(self, tensor: str, name: str) -> str:
+        """Remember `tensor` by a name of the network's; it goes on as it is."""
+        self.labels[name] = tensor
+        return tensor
 
     def node(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Append an operator with one output."""
@@ -119,9 +125,11 @@ def _tensor(name: str, array: NDArray[Any]) -> bytes:
     return dims + _int(2, _DTYPES[array.dtype.name]) + _field(8, name.encode()) + _field(9, raw)
 
 
-def _value_info(name: str, shape: Sequence[Dim]) -> bytes:
-    dims = (_int(1, d) if isinstance(d, int) else _field(2, d.encode()) for d in shape)
-    tensor_type = _int(1, _DTYPES["float32"]) + _field(2, b"".join(_field(1, dim) for dim in dims))
+def _value_info(name: str, shape: Sequence[Dim] | None) -> bytes:
+    tensor_type = _int(1, _DTYPES["float32"])
+    if shape is not None:
+        dims = (_int(1, d) if isinstance(d, int) else _field(2, d.encode()) for d in shape)
+        tensor_type += _field(2, b"".join(_field(1, dim) for dim in dims))
     return _field(1, name.encode()) + _field(2, _field(1, tensor_type))
 
 

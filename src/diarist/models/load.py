@@ -52,7 +52,7 @@ def load_embedding(
     tensors = read_state_dict(path)
     if "xvector.tdnn.linear.weight" not in tensors:
         raise WeightsError(f"'{path}' holds no CAM++ network: give an ONNX file that takes (batch, num_fbank, 80)")
-    return CamPlusPlus(tensors)
+    return CamPlusPlus(tensors, int8=precision == "int8")
 
 
 def _check_backend(backend: str) -> None:

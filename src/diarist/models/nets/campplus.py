@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarist.core.types import Float32
+from diarist.core.types import Float32, Float64
 from diarist.models.graph import Graph
 
 Tensors = Mapping[str, NDArray[np.float32]]
@@ -24,29 +24,30 @@ SEGMENT = 100  # maps that share a gate
 STRIDE = 2  # fbank frames to one map
 MULTIPLE = SEGMENT * STRIDE  # the graph takes a multiple of this many fbank frames
 CHANNELS = 512
+_EPSILON = 1e-5
 BLOCKS = ((12, 1), (24, 2), (16, 2))  # layers, dilation
 
 
-def frames_graph(tensors: Tensors) -> bytes:
-    """ONNX file: fbank `(batch, num_fbank, 80)`, `num_fbank` a multiple of 200, to maps `(batch, num_maps, 512)`."""
+def frames_graph(tensors: Tensors) -> Graph:
+    """fbank `(batch, num_fbank, 80)`, `num_fbank` a multiple of 200, to maps `(batch, num_maps, 512)`."""
     graph = Graph("campplus-frames")
     fbank = graph.input("fbank", ("batch", "num_fbank", 80))
     x = graph.node("Unsqueeze", graph.node("Transpose", fbank, perm=[0, 2, 1]), graph.constant([1], np.int64))
     x = _head(graph, tensors, x)
     x = graph.node("Reshape", x, graph.constant([0, 320, -1], np.int64))
     x = _conv(graph, tensors, x, "xvector.tdnn.linear", "xvector.tdnn.nonlinear.batchnorm", strides=[2], pads=[2, 2])
-    x = graph.node("Relu", x)
+    x = graph.label(graph.node("Relu", x), "x0")
     for number, (num_layers, dilation) in enumerate(BLOCKS, start=1):
         for layer in range(1, num_layers + 1):
             new = _dense_layer(graph, tensors, x, f"xvector.block{number}.tdnnd{layer}", dilation)
             x = graph.node("Concat", x, new, axis=1)
         x = _norm_relu(graph, tensors, x, f"xvector.transit{number}.nonlinear.batchnorm")
+        graph.label(x, f"transit{number}.pre")
         out_norm = "xvector.out_nonlinear.batchnorm" if number == len(BLOCKS) else None
-        x = _conv(graph, tensors, x, f"xvector.transit{number}.linear", out_norm)
-    x = graph.node("Relu", x)
-    maps = graph.node("Transpose", x, perm=[0, 2, 1])
+        x = graph.label(_conv(graph, tensors, x, f"xvector.transit{number}.linear", out_norm), f"x{number}")
+    maps = graph.node("Transpose", graph.node("Relu", x), perm=[0, 2, 1])
     graph.output(maps, "maps", ("batch", "num_maps", CHANNELS))
-    return graph.serialize()
+    return graph
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Head:
         """From the checkpoint's tensors."""
         mean = tensors["xvector.dense.nonlinear.batchnorm.running_mean"].astype(np.float64)
         var = tensors["xvector.dense.nonlinear.batchnorm.running_var"].astype(np.float64)
-        scale = 1.0 / np.sqrt(var + 1e-5)
+        scale = 1.0 / np.sqrt(var + _EPSILON)
         weight = tensors["xvector.dense.linear.weight"][:, :, 0].astype(np.float64).T * scale
         return cls(weight.astype(np.float32), (-mean * scale).astype(np.float32))
 
@@ -77,26 +78,31 @@ class Head:
 def _head(graph: Graph, tensors: Tensors, x: str) -> str:
     """The 2-D residual head: `(batch, 1, 80, time)` to `(batch, 32, 10, time)`."""
     x = graph.node("Relu", _conv(graph, tensors, x, "head.conv1", "head.bn1", pads=[1, 1, 1, 1]))
+    graph.label(x, "head.conv1")
     for layer in ("head.layer1", "head.layer2"):
         x = _residual(graph, tensors, x, f"{layer}.0", stride=2)
         x = _residual(graph, tensors, x, f"{layer}.1", stride=1)
-    return graph.node("Relu", _conv(graph, tensors, x, "head.conv2", "head.bn2", strides=[2, 1], pads=[1, 1, 1, 1]))
+    x = graph.node("Relu", _conv(graph, tensors, x, "head.conv2", "head.bn2", strides=[2, 1], pads=[1, 1, 1, 1]))
+    return graph.label(x, "head.conv2")
 
 
 def _residual(graph: Graph, tensors: Tensors, x: str, name: str, stride: int) -> str:
     y = _conv(graph, tensors, x, f"{name}.conv1", f"{name}.bn1", strides=[stride, 1], pads=[1, 1, 1, 1])
-    y = graph.node("Relu", y)
-    y = _conv(graph, tensors, y, f"{name}.conv2", f"{name}.bn2", pads=[1, 1, 1, 1])
+    y = graph.label(graph.node("Relu", y), f"{name}.conv1")
+    y = graph.label(_conv(graph, tensors, y, f"{name}.conv2", f"{name}.bn2", pads=[1, 1, 1, 1]), f"{name}.conv2")
     if stride != 1:
         x = _conv(graph, tensors, x, f"{name}.shortcut.0", f"{name}.shortcut.1", strides=[stride, 1])
-    return graph.node("Relu", graph.node("Add", y, x))
+        graph.label(x, f"{name}.shortcut")
+    return graph.label(graph.node("Relu", graph.node("Add", y, x)), f"{name}.out")
 
 
 def _dense_layer(graph: Graph, tensors: Tensors, x: str, name: str, dilation: int) -> str:
     """One densely connected layer: `(batch, channels, time)` to 32 new channels."""
-    x = _norm_relu(graph, tensors, x, f"{name}.nonlinear1.batchnorm")
+    x = graph.label(_norm_relu(graph, tensors, x, f"{name}.nonlinear1.batchnorm"), f"{name}.pre")
     x = graph.node("Relu", _conv(graph, tensors, x, f"{name}.linear1", f"{name}.nonlinear2.batchnorm"))
+    graph.label(x, f"{name}.h")
     local = _conv(graph, tensors, x, f"{name}.cam_layer.linear_local", pads=[dilation] * 2, dilations=[dilation])
+    graph.label(local, f"{name}.local")
     # the gate is the same within a segment of 100 maps: (batch, 128, segments), then broadcast
     segments = graph.node("Reshape", x, graph.constant([0, 0, -1, SEGMENT], np.int64))
     means = graph.node("ReduceMean", segments, axes=[3], keepdims=0)
@@ -105,29 +111,33 @@ def _dense_layer(graph: Graph, tensors: Tensors, x: str, name: str, dilation: in
     gate = graph.node("Sigmoid", _conv(graph, tensors, gate, f"{name}.cam_layer.linear2"))
     local = graph.node("Reshape", local, graph.constant([0, 0, -1, SEGMENT], np.int64))
     gated = graph.node("Mul", local, graph.node("Unsqueeze", gate, graph.constant([3], np.int64)))
-    return graph.node("Reshape", gated, graph.constant([0, 0, -1], np.int64))
+    return graph.label(graph.node("Reshape", gated, graph.constant([0, 0, -1], np.int64)), f"{name}.new")
 
 
 def _norm_relu(graph: Graph, tensors: Tensors, x: str, norm: str) -> str:
     constants = (graph.constant(tensors[f"{norm}.{k}"]) for k in ("weight", "bias", "running_mean", "running_var"))
-    return graph.node("Relu", graph.node("BatchNormalization", x, *constants, epsilon=1e-5))
+    return graph.node("Relu", graph.node("BatchNormalization", x, *constants, epsilon=_EPSILON))
 
 
 def _conv(graph: Graph, tensors: Tensors, x: str, name: str, norm: str | None = None, **attributes: Any) -> str:
-    """A convolution with the batch normalisation that follows folded into its weight and bias."""
     weight, bias = folded(tensors, name, norm)
-    inputs = [graph.constant(weight)] + ([] if bias is None else [graph.constant(bias)])
-    return graph.node("Conv", x, *inputs, **attributes)
+    return graph.node("Conv", x, graph.constant(weight), graph.constant(bias), **attributes)
 
 
-def folded(tensors: Tensors, name: str, norm: str | None) -> tuple[Float32, Float32 | None]:
-    """Weight and bias of a convolution, with the batch normalisation `norm` folded in."""
+def folded(tensors: Tensors, name: str, norm: str | None) -> tuple[Float64, Float64]:
+    """Weight and bias of a convolution, with the batch normalisation that follows folded in where there is one."""
     weight = tensors[f"{name}.weight"].astype(np.float64)
-    bias = tensors[f"{name}.bias"].astype(np.float64) if f"{name}.bias" in tensors else None
-    if norm is not None:
-        var = tensors[f"{norm}.running_var"].astype(np.float64)
-        scale = tensors[f"{norm}.weight"].astype(np.float64) / np.sqrt(var + 1e-5)
-        weight = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
-        shift = (0.0 if bias is None else bias) - tensors[f"{norm}.running_mean"].astype(np.float64)
-        bias = shift * scale + tensors[f"{norm}.bias"].astype(np.float64)
-    return weight.astype(np.float32), None if bias is None else bias.astype(np.float32)
+    bias = tensors[f"{name}.bias"].astype(np.float64) if f"{name}.bias" in tensors else np.zeros(len(weight))
+    if norm is None:
+        return weight, bias
+    factor, shift = normalisation(tensors, norm)
+    return weight * factor.reshape(-1, *[1] * (weight.ndim - 1)), bias * factor + shift
+
+
+def normalisation(tensors: Tensors, norm: str) -> tuple[Float64, Float64]:
+    """A batch normalisation as the factor and the shift of each channel."""
+    weight, bias, mean, var = (
+        tensors[f"{norm}.{k}"].astype(np.float64) for k in ("weight", "bias", "running_mean", "running_var")
+    )
+    factor = weight / np.sqrt(var + _EPSILON)
+    return factor, bias - mean * factor
