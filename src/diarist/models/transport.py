@@ -129,10 +129,10 @@ class RemoteFile(io.BufferedIOBase):
     """
 
     def __init__(self, transport: Transport, url: str, size: int | None = None) -> None:
+        self._response: HTTPResponse | None = None
         self._transport, self._url = transport, url
         self._size = size if size is not None else self._ask_size()
         self._position = 0
-        self._response: HTTPResponse | None = None
         self._at = -1  # where the open response stands
         self._failures = 0
         self._tail, self._tail_start = b"", self._size

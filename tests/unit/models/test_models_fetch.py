@@ -15,6 +15,7 @@ from diarist.errors import UsageError, WeightsError
 from diarist.models import cache, catalog
 from diarist.models import fetch as fetching
 from diarist.models.fetch import fetch
+from diarist.models.index_settings import IndexSettings
 
 INSTALLER = fetching._installer  # before any test replaces it
 
@@ -363,6 +364,25 @@ def test_what_the_installer_says_is_told(server, toy, machine):
     with pytest.raises(WeightsError, match=r"(?i)toy.voices==1\.0") as caught:
         fetch("toy")
     assert "\n" not in str(caught.value)
+
+
+def test_installers_ask_no_other_index(machine):
+    settings = IndexSettings(
+        indexes=("file:///srv/simple", "https://main.example/simple", "https://more.example/simple"), cert="/ca.pem"
+    )
+    env = fetching._installer_environment(settings)
+    assert env["PIP_INDEX_URL"] == env["UV_DEFAULT_INDEX"] == "https://main.example/simple"
+    assert env["PIP_EXTRA_INDEX_URL"] == env["UV_INDEX"] == "https://more.example/simple"
+    assert env["PIP_CERT"] == env["SSL_CERT_FILE"] == "/ca.pem"
+    assert env.items() >= os.environ.items() - {("SSL_CERT_FILE", os.environ.get("SSL_CERT_FILE"))}
+
+
+def test_no_index_holds_for_installers_too(toy, machine):
+    machine.setattr(fetching, "_installer", lambda: "uv")
+    machine.setattr(fetching, "_by_installer", lambda *args: pytest.fail("an installer was asked"))
+    machine.setenv("UV_NO_INDEX", "1")
+    with pytest.raises(WeightsError, match="no package index is set"):
+        fetch("toy")
 
 
 def test_unknown_name(machine):
