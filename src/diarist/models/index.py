@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html.parser import HTMLParser
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -20,7 +21,6 @@ from diarist.models.index_settings import is_local
 from diarist.models.transport import SourceError, Transport, without_secrets
 
 ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
-PAGE_LIMIT = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def _page(transport: Transport, url: str) -> list[Link]:
     with transport.open(url, Accept=ACCEPT) as response:
         base, kind = response.geturl(), response.headers.get_content_type()
         try:
-            text = response.read(PAGE_LIMIT).decode("utf-8", errors="replace")
-        except OSError as error:
+            text = response.read().decode("utf-8", errors="replace")
+        except (OSError, HTTPException) as error:
             raise SourceError(f"{without_secrets(url)}: the page broke off") from error
     is_json = kind.endswith("json") or text.lstrip().startswith("{")
     return parse_json(text, base) if is_json else parse_html(text, base)

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from diarist import __version__
 from diarist.models.index_settings import IndexSettings
 
 TAIL = 128 * 1024
@@ -52,7 +51,7 @@ class Transport:
             clean = self._credentials.take(url)
         except ValueError as error:
             raise SourceError(f"'{url.rpartition('@')[2]}' is no address: {error}") from error
-        request = urllib.request.Request(clean, headers={"User-Agent": f"diarist/{__version__}", **headers})
+        request = urllib.request.Request(clean, headers={"User-Agent": "diarist", **headers})
         for attempt in range(self.settings.retries + 1):
             try:
                 response: HTTPResponse = self._opener.open(request, timeout=self.settings.timeout)

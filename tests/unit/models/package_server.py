@@ -161,11 +161,11 @@ class _Handler(BaseHTTPRequestHandler):
                 for n in names
             ]
             body = json.dumps({"meta": {"api-version": "1.1"}, "name": "toy-voices", "files": files}).encode()
-            return self._send(200, body, **{"Content-Type": "application/vnd.pypi.simple.v1+json"})
+            return self._send(200, body, cut=True, **{"Content-Type": "application/vnd.pypi.simple.v1+json"})
         hashes = {n: hashlib.sha256(self.owner.files[n]).hexdigest() for n in names}
         links = "".join(f'<a href="../../files/{n}#sha256={hashes[n]}" data-yanked="">{n}</a><br/>\n' for n in names)
         text = self.owner.html if self.owner.html is not None else f"<!DOCTYPE html><html><body>{links}</body></html>"
-        return self._send(200, text.encode(), **{"Content-Type": "text/html"})
+        return self._send(200, text.encode(), cut=True, **{"Content-Type": "text/html"})
 
     def _file(self, body: bytes) -> None:
         span = self.headers.get("Range")

@@ -75,7 +75,7 @@ def test_transfer_that_breaks_off_goes_on_where_it_stopped(server, toy):
 
 
 def test_transfer_that_always_breaks_off_is_told(server, toy):
-    server.truncate_at, server.truncate_times = 1, 1000
+    server.truncate_at, server.truncate_times = 1000, 1000
     with pytest.raises(WeightsError, match=r"broke off at byte \d+"):
         fetch("toy")
     assert not cache.path_of(toy).exists()

@@ -55,6 +55,13 @@ def test_json_without_its_content_type(server):
     assert found(server.index)[0][0].filename == "a.whl"
 
 
+@pytest.mark.parametrize("as_json", [True, False])
+def test_page_that_breaks_off(server, as_json):
+    server.json, server.truncate_at, server.truncate_times = as_json, 30, 1
+    (error,) = found(server.index)
+    assert isinstance(error, SourceError) and "the page broke off" in str(error)
+
+
 def test_page_that_is_no_index(server):
     server.html = "\x00\xff<a <a href"
     assert found(server.index) == [[]]
