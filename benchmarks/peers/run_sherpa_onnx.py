@@ -1,8 +1,8 @@
 """sherpa-onnx 2.0.1 as its Python example runs it, with segmentation-3.0 and CAM++ zh-en.
 
-The defaults of its configuration classes: threshold 0.5 with an unknown number of speakers, speech of 0.3 s and pauses of
-0.5 s at least. `--option weights=DIR` names the folder that `export_weights.py` filled; `--option threshold=X` is for a
-sweep.
+The defaults of its configuration classes: threshold 0.5 with an unknown number of speakers, speech of at least 0.3 s
+and pauses of at least 0.5 s. `--option weights=DIR` names the folder that `export_weights.py` filled;
+`--option threshold=X` is for a sweep.
 """
 
 from __future__ import annotations
