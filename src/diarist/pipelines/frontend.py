@@ -8,7 +8,7 @@ cut by position, never by what happens to be ready: the answer does not depend o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -33,6 +33,7 @@ SEGMENTATION_BATCH = 8
 POOLING_BATCH = 64
 
 Result = TypeVar("Result")
+Value = TypeVar("Value", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class Listener:
         dimension = self.embedding.spec.dimension
         return Evidence(
             num_samples=total,
-            local=np.concatenate(self._local) if self._local else np.zeros((0, 0), dtype=np.uint8),
+            local=_joined(self._local, np.zeros((0, 0), dtype=np.uint8)),
             num_local=self.segmentation.spec.num_local,
             chunks=self.chunks,
             frames=self.frames,
@@ -232,7 +233,8 @@ class Listener:
 
     def _trunk(self, samples: Float32, num_fbank: int) -> Float32:
         features = fbank(samples, num_mels=self.embedding.spec.num_mels)[:num_fbank]
-        return self.embedding.frames(remove_mean(features)[None])[0]
+        maps: Float32 = self.embedding.frames(remove_mean(features)[None])[0]
+        return maps
 
     def _pool_windows(self, section: Section, maps: Float32) -> None:
         """Pool the windows of the section and keep its maps for the chunks that reach into the next."""
@@ -317,8 +319,8 @@ def count_speakers(means: Float32, config: TurnsConfig, *, before: bool) -> NDAr
 
 
 def _popcount(bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.unpackbits(bits[..., None], axis=-1).sum(axis=-1).astype(np.uint8)
+    return np.asarray(np.unpackbits(bits[..., None], axis=-1).sum(axis=-1), dtype=np.uint8)
 
 
-def _joined(parts: list[NDArray[np.generic]], empty: NDArray[np.generic]):  # type: ignore[no-untyped-def, type-arg]
+def _joined(parts: Sequence[NDArray[Value]], empty: NDArray[Value]) -> NDArray[Value]:
     return np.concatenate(parts) if parts else empty

@@ -7,29 +7,29 @@ result = diarizer("meeting.m4a", num_speakers=2)
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from diarist.audio.decode import AudioReader, open_audio
+from diarist.audio.opening import STDIN
 from diarist.core.config import fingerprint, replace_from
 from diarist.core.events import Emitter, Hook
 from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.core.types import Diarization, Speaker, SpeakerBounds
+from diarist.errors import UsageError
 from diarist.models.load import load_embedding, load_segmentation
-from diarist.pipelines import presets
+from diarist.pipelines import channels, presets
 from diarist.pipelines.cluster import Clustering, clustering_of
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
 from diarist.pipelines.decode import decode
 from diarist.pipelines.frontend import Listener
 from diarist.pipelines.threads import single_threaded_algebra
-
-Audio = str | Path | bytes | IO[bytes] | NDArray[Any]
 
 
 class Diarizer:
@@ -67,7 +67,7 @@ class Diarizer:
 
     def __call__(
         self,
-        audio: Audio,
+        audio: AudioSource,
         *,
         num_speakers: int | None = None,
         min_speakers: int | None = None,
@@ -111,13 +111,52 @@ class Diarizer:
             speakers=speakers,
             duration=evidence.duration,
             warnings=tuple(warnings),
-            extra={
-                "engine": "clustering",
-                "preset": self.preset,
-                "fingerprint": self.fingerprint,
-                "timings": {name: round(seconds, 3) for name, seconds in emitter.timings.items()},
-            },
+            extra=self._extra(emitter),
         )
+
+    def _extra(self, emitter: Emitter) -> dict[str, Any]:
+        """Provenance: what was asked of which engine, and how long each stage took."""
+        return {
+            "engine": "clustering",
+            "preset": self.preset,
+            "fingerprint": self.fingerprint,
+            "timings": {name: round(seconds, 3) for name, seconds in emitter.timings.items()},
+        }
+
+    def by_channel(
+        self,
+        audio: AudioSource,
+        *,
+        sample_rate: int | None = None,
+        uri: str | None = None,
+        hooks: Sequence[Hook] = (),
+    ) -> Diarization:
+        """Diarize a recording in which each channel is one speaker: `SPEAKER_00` is the first channel.
+
+        Raises as a call does, and `UsageError` where there is one channel only.
+        """
+        if isinstance(audio, str | Path) and str(audio) == STDIN:
+            audio, uri = sys.stdin.buffer.read(), uri or "stdin"  # it can be read once, and is needed for each channel
+        with open_audio(audio, sample_rate=sample_rate, uri=uri) as reader:
+            uri, num_channels, duration = reader.uri, reader.num_channels, reader.duration
+        if num_channels < 2:
+            raise UsageError(f"'{uri}' has one channel: channels can only be speakers where there are several")
+        emitter = Emitter((*self.hooks, *hooks), uri)
+        with emitter.stage("models"):
+            segmentation, _, _, pool = self._loaded()
+        heard: list[channels.Channel] = []
+        warnings: list[str] = []
+        with single_threaded_algebra(), emitter.stage("listening"):
+            for number in range(num_channels):
+                with open_audio(audio, sample_rate=sample_rate, uri=uri, channel=number) as reader:
+                    step = self.config.segmentation.step
+                    heard.append(channels.hear(reader.blocks(), segmentation, step, pool, emitter, duration))
+                    warnings += [w for w in reader.warnings if w not in warnings]
+        if channels.same_sound(heard):
+            warnings.append("the channels carry the same sound: leave out --channels-are-speakers to tell voices apart")
+        length = max(channel.num_samples for channel in heard) / segmentation.spec.sample_rate
+        turns = channels.to_turns(heard, self.config.turns, segmentation.spec.frames, length)
+        return Diarization(tuple(turns), uri, duration=length, warnings=tuple(warnings), extra=self._extra(emitter))
 
     def _loaded(self) -> tuple[SegmentationModel, EmbeddingModel, Clustering, ThreadPoolExecutor]:
         with self._lock:
@@ -144,7 +183,7 @@ class Diarizer:
 
 
 def diarize(
-    audio: Audio,
+    audio: AudioSource,
     *,
     preset: str = presets.DEFAULT,
     num_speakers: int | None = None,

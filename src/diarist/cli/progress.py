@@ -1,0 +1,73 @@
+"""A progress bar on standard error, on a terminal only: stage, share done, speed, time left."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from typing import TextIO
+
+from diarist.core.events import Event
+
+REDRAW = 0.1  # seconds between two drawings
+NARROWEST, WIDEST = 10, 40  # of the bar, in characters
+
+
+class ProgressBar:
+    """A hook that draws. Use it as a context manager: it clears its line at the end, whatever happens."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stderr
+        self.enabled = self.stream.isatty()
+        self._drawn = 0.0
+        self._begun: dict[tuple[str, str], float] = {}
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.clear()
+
+    def __call__(self, event: Event) -> None:
+        """Draw where enough time has passed."""
+        if not self.enabled:
+            return
+        now = time.monotonic()
+        begun = self._begun.setdefault((event.uri, event.stage), now)
+        if event.kind == "start" or (event.kind == "progress" and now - self._drawn >= REDRAW):
+            self._drawn = now
+            self._write(line(event, now - begun, shutil.get_terminal_size().columns - 1))
+
+    def clear(self) -> None:
+        """Wipe the line."""
+        if self.enabled:
+            self._write("")
+
+    def _write(self, text: str) -> None:
+        self.stream.write(f"\r\x1b[K{text}")
+        self.stream.flush()
+
+
+def line(event: Event, seconds: float, width: int) -> str:
+    """`meeting  listening  [####----]  42 %  61 x real time  0:12 left`, cut to `width` characters."""
+    parts = [event.uri, event.stage]
+    if event.kind == "progress":
+        speed = event.done / seconds if seconds > 0 else 0.0
+        if event.total:
+            share = min(1.0, event.done / event.total)
+            room = min(WIDEST, max(NARROWEST, width - 60))
+            parts += [f"[{'#' * round(share * room):-<{room}}]", f"{share:4.0%}"]
+        else:
+            parts.append(f"{clock(event.done)} heard")
+        if speed > 0:
+            parts.append(f"{speed:.0f} x real time")
+            if event.total:
+                parts.append(f"{clock(max(0.0, event.total - event.done) / speed)} left")
+    return "  ".join(part for part in parts if part)[:width]
+
+
+def clock(seconds: float) -> str:
+    """`0:07`, `12:34`, `1:02:03`."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
