@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from diarist.audio.decode import AudioReader, open_audio
+from diarist.audio.decode import AudioReader, AudioSource, open_audio
 from diarist.audio.opening import STDIN
 from diarist.core.config import fingerprint, replace_from
 from diarist.core.events import Emitter, Hook
