@@ -70,6 +70,6 @@ def _fitting(scores: Float32, num_local: int, max_simultaneous: int) -> NDArray[
     members = mapping(num_local, max_simultaneous)
     if scores.shape[-1:] != members.shape[:1]:
         raise UsageError(
-            f"{num_local} speakers, {max_simultaneous} at once, make {len(members)} classes, but scores are {scores.shape}"
+            f"{num_local} speakers, {max_simultaneous} at once, make {len(members)} classes, not scores {scores.shape}"
         )
     return members
