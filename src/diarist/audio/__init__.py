@@ -1,1 +1,1 @@
-"""Any file to float32 mono 16 kHz, in blocks."""
+"""Any recording to float32 mono 16 kHz, block by block: `decode.open_audio()`."""
