@@ -59,4 +59,6 @@ def to_turns(
         end = duration if last == len(speakers) else min(duration, offset + last * frame)
         mean = float((summed[last] - summed[first]) / (last - first))
         turns.append(Turn(round(start, 6), round(end, 6), names[speaker], round(min(1.0, max(0.0, mean)), 4)))
-    return [turn for turn in turns if turn.end > turn.start], {name: index for index, name in names.items()}
+    turns = sorted(turn for turn in turns if turn.end > turn.start)  # none of frames past the end
+    there = {turn.speaker for turn in turns}
+    return turns, {name: index for index, name in names.items() if name in there}

@@ -1,0 +1,60 @@
+"""Cutting sound into chunks, and reading what both kinds of model say."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diarist.core.protocols import SegmentationSpec
+from diarist.core.time import Axis
+from diarist.stages import segment
+from diarist.stages.powerset import mapping
+
+
+def spec(num_local=3, most=2):
+    return SegmentationSpec(chunk=10, num_frames=5, frames=Axis(2, 2), num_local=num_local, max_simultaneous=most)
+
+
+@given(st.integers(0, 30), st.integers(0, 12), st.lists(st.integers(0, 30), max_size=5), st.integers(1, 9))
+def test_chunks_are_the_recording_then_silence(num_samples, first, offsets, size):
+    recording = np.arange(1, num_samples + 1, dtype=np.float32)
+    first = min(first, num_samples)
+    starts = [first + offset for offset in offsets]
+    cut = segment.cut(recording[first:], first, starts, size)
+    padded = np.concatenate([recording, np.zeros(100, np.float32)])
+    assert cut.shape == (len(starts), size) and cut.dtype == np.float32
+    for row, start in zip(cut, starts, strict=True):
+        np.testing.assert_array_equal(row, padded[start : start + size])
+
+
+@pytest.mark.parametrize("num_local, most", [(3, 2), (4, 2), (2, 2), (4, 3), (8, 2)])
+def test_powerset_is_read_as_the_sets_that_it_names(num_local, most):
+    """Brute force over a set of names: the winning set gives the bits, summed sets the probabilities."""
+    sets = [s for size in range(most + 1) for s in itertools.combinations(range(num_local), size)]
+    assert [tuple(np.flatnonzero(row)) for row in mapping(num_local, most)] == sets
+    rng = np.random.default_rng(num_local)
+    probability = rng.dirichlet(np.full(len(sets), 0.3), size=(2, 7))
+    heard = segment.read(np.log(probability).astype(np.float32), spec(num_local, most))
+    for batch, frame in np.ndindex(2, 7):
+        p = probability[batch, frame]
+        assert heard.bits[batch, frame] == sum(1 << local for local in sets[p.argmax()])
+        assert heard.speech[batch, frame] == pytest.approx(1 - p[0], abs=1e-5)
+        assert heard.overlap[batch, frame] == pytest.approx(
+            sum(q for s, q in zip(sets, p, strict=True) if len(s) > 1), abs=1e-5
+        )
+    assert heard.bits.dtype == np.uint8
+
+
+def test_independent_speakers_are_read_one_by_one():
+    scores = np.array([[[0.9, 0.2, 0.6], [0.5, 0.1, 0.3], [0.0, 0.0, 0.51]]], np.float32)
+    heard = segment.read(scores, spec(3, None))
+    assert heard.bits.tolist() == [[0b101, 0, 0b100]]
+    np.testing.assert_allclose(heard.speech, [[0.9, 0.5, 0.51]])
+    np.testing.assert_allclose(heard.overlap, [[0.6, 0.3, 0.0]])
+
+
+def test_a_model_of_one_speaker_never_overlaps():
+    heard = segment.read(np.array([[[0.7], [0.1]]], np.float32), spec(1, None))
+    assert heard.bits.tolist() == [[1, 0]] and heard.overlap.tolist() == [[0, 0]]
