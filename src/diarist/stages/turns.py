@@ -24,7 +24,7 @@ def filled(spans: NDArray[np.int64], *, gap: int, least: int) -> NDArray[np.int6
         return spans
     apart = np.flatnonzero(spans[1:, 0] - spans[:-1, 1] > gap)
     joined = np.stack([spans[np.concatenate(([0], apart + 1)), 0], spans[np.append(apart, -1), 1]], axis=1)
-    return joined[joined[:, 1] - joined[:, 0] >= least]
+    return np.asarray(joined[joined[:, 1] - joined[:, 0] >= least])
 
 
 def to_turns(

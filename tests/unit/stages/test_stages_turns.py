@@ -1,5 +1,7 @@
 """Frames to turns against a slow painter of frames."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -101,7 +103,7 @@ def test_turns_lie_in_the_recording_sorted_and_never_touch_themselves(num_frames
     names = list(dict.fromkeys(t.speaker for t in turns))
     for name in names:
         own = [t for t in turns if t.speaker == name]
-        assert all(b.start - a.end > off for a, b in zip(own, own[1:], strict=False))
+        assert all(b.start - a.end > off for a, b in itertools.pairwise(own))
     assert names == [label(i) for i in range(len(names))] == list(order)
 
 
