@@ -124,12 +124,11 @@ def _speak(plan: Plan, voices: Sequence[Voice], buffer: Buffer) -> tuple[Float32
     samples = buffer(plan.duration * FRAME)
     spoken: list[Spoken[Excerpt]] = []
     for s in perform(plan, lambda speaker, length: voices[speaker].tape.take(length)):
-        before, sound = voices[s.speaker].say(s.piece, s.end - s.start)
+        before, sound = voices[s.speaker].say(s.piece)
         _add(samples, s.start * FRAME - before, sound)
-        silent = replace(s.piece, samples=sound[:0], before=sound[:0], after=sound[:0])
-        spoken.append(replace(s, piece=silent))
+        spoken.append(replace(s, piece=s.piece.silent()))
     last = max((s.end for s in spoken), default=0)
-    used_up = not any(s.end == plan.duration for s in spoken) and plan.duration - last > 10 * FPS
+    used_up = plan.duration - last > 10 * FPS
     duration = min(last + FPS // 2, plan.duration) if used_up else plan.duration
     return samples[: duration * FRAME], spoken, duration
 

@@ -40,21 +40,24 @@ def frame_levels(samples: Float32) -> Float64:
     return levels
 
 
+def loud(levels: Float64) -> Bool:
+    """Which frames are loud enough to be speech. Shape `(num_frames,)`.
+
+    The threshold is 10 dB over the floor (5th percentile of all frames), but at least 20 and at most 30 dB under the
+    speech level (95th percentile). Where the speech level is under -70 dB there is no speech.
+    """
+    floor, speech = np.percentile(levels, [5, 95]) if len(levels) else (0.0, -120.0)
+    threshold = np.inf if speech < -70 else np.clip(floor + 10, speech - 30, speech - 20)
+    return np.asarray(levels > threshold)
+
+
 def activity(levels: Float64) -> Bool:
     """Which frames hold speech. Shape `(num_frames,)`.
 
-    A frame is active where its level is above a threshold: 10 dB over the floor (5th percentile of all frames), but
-    at least 20 and at most 40 dB under the speech level (95th percentile). Inactive holes of up to 3 frames (stop
-    closures) are then filled and active bursts of up to 5 frames (clicks) removed. Where the speech level
-    is under -70 dB there is no speech.
+    Those that are `loud`; then holes of up to 3 frames (stop closures) are filled, and then bursts of up to 5 frames
+    (clicks) removed.
     """
-    if not len(levels):
-        return np.zeros(0, bool)
-    floor, speech = np.percentile(levels, [5, 95])
-    if speech < -70:
-        return np.zeros(len(levels), bool)
-    raw = np.asarray(levels > np.clip(floor + 10, speech - 40, speech - 20))
-    return _without_short(_without_short(raw, False, 3), True, 5)
+    return _without_short(_without_short(loud(levels), False, 3), True, 5)
 
 
 def runs(active: Bool) -> Int64:
@@ -77,28 +80,42 @@ class Excerpt:
     """Speech cut out for one turn: active in its first and its last frame.
 
     `samples` `(num_frames * 160,)` is preceded by `before` and followed by `after` samples of the recording's own
-    quiet, faded, which the reference does not count. `sources` names the files and the second each is entered at;
-    `again` says whether any of it was said before.
+    quiet, faded, which the reference does not count. `speaking` `(num_frames,)` is where it may be cut. `sources` names
+    the files and the second each is entered at; `again` says whether any of it was said before.
     """
 
     samples: Float32
     before: Float32
     after: Float32
+    speaking: Bool
     sources: tuple[tuple[str, float], ...]
     again: bool
 
     @property
     def num_frames(self) -> int:
         """Length of the active stretch, in frames."""
-        return len(self.samples) // FRAME
+        return len(self.speaking)
+
+    def head(self, num_frames: int) -> Excerpt:
+        """Its beginning, of at most so many frames: it too ends in speech."""
+        if num_frames >= self.num_frames:
+            return self
+        num_frames = int(np.flatnonzero(self.speaking[:num_frames])[-1]) + 1
+        samples = self.samples[: num_frames * FRAME].copy()
+        samples[-FRAME // 2 :] *= _ramp(FRAME // 2)[::-1]
+        return replace(self, samples=samples, after=self.after[:0], speaking=self.speaking[:num_frames])
+
+    def silent(self) -> Excerpt:
+        """The same without its sound, which needs no memory."""
+        return replace(self, samples=self.samples[:0], before=self.before[:0], after=self.after[:0])
 
 
 @dataclass(frozen=True)
 class Stretch:
     """Speech with its long pauses taken out, frame by frame.
 
-    `frames` `(n, 160)`; `levels` `(n,)` in dB and `active` `(n,)` as in the recording; `index` `(n,)` is the frame
-    in the file, `file` `(n,)` which file (counted on when the files are gone through again).
+    `frames` `(n, 160)`; `levels` `(n,)` in dB (-inf in holes that activity was filled into); `active` `(n,)`; `index`
+    `(n,)` is the frame in the file, `file` `(n,)` which file (counted on when the files are gone through again).
     """
 
     frames: Float32
@@ -109,6 +126,11 @@ class Stretch:
 
     def __len__(self) -> int:
         return len(self.active)
+
+    @property
+    def speaking(self) -> Bool:
+        """Frames that an excerpt may begin or end with: active and no hole."""
+        return self.active & np.isfinite(self.levels)
 
     def after(self, start: int) -> Stretch:
         """What begins at frame `start`."""
@@ -164,7 +186,7 @@ class Tape:
         """Cut the next excerpt of about `length` frames; None where the speaker has nothing (more) to say.
 
         Of the ends of speech within a quarter of the length (at least 10 frames) the nearest to `length` is taken;
-        where there is none, the quietest frame within a tenth.
+        where there is none, the quietest frame within a tenth; and in the middle of a pause, the nearest end of speech.
         """
         need = length + max(length // 4, 10) + 10
         while self._ahead is None or len(self._ahead) < need:
@@ -172,10 +194,10 @@ class Tape:
             if more is None:
                 break
             self._ahead = more if self._ahead is None else self._ahead.then(more)
-        if self._ahead is None or not self._ahead.active.any():
+        if self._ahead is None or not self._ahead.speaking.any():
             self._ahead = None
             return None
-        start = int(np.argmax(self._ahead.active))
+        start = int(np.argmax(self._ahead.speaking))
         end = _cut(self._ahead, start, length)
         excerpt = self._excerpt(self._ahead, start, end)
         self._ahead = self._ahead.after(end)
@@ -242,7 +264,7 @@ class Tape:
             for i in entered
         )
         again = bool(stretch.file[end - 1] >= len(self.speech.utterances))
-        return Excerpt(body, before, after, sources, again)
+        return Excerpt(body, before, after, stretch.speaking[start:end].copy(), sources, again)
 
 
 def compact(samples: Float32) -> Stretch | None:
@@ -257,6 +279,8 @@ def compact(samples: Float32) -> Stretch | None:
     active = activity(levels)
     if not active.any():
         return None
+    power = float(np.mean(10 ** (levels[active] / 10)))
+    levels[active & ~loud(levels)] = -np.inf
     keep = active.copy()
     first, last = np.flatnonzero(active)[[0, -1]]
     for start, end in runs(~active):
@@ -265,7 +289,6 @@ def compact(samples: Float32) -> Stretch | None:
         keep[start : min(start + kept, end)] |= start > first
         keep[max(end - kept, start) : end] |= end <= last
     index = np.flatnonzero(keep)
-    power = float(np.mean(10 ** (levels[active] / 10)))
     frames = samples.reshape(-1, FRAME)[index] * np.float32(10 ** (LEVEL / 20) / np.sqrt(power))
     _smooth_joins(frames, index)
     return Stretch(frames, levels[index], active[index], index, np.zeros(len(index), np.int64))
@@ -286,15 +309,15 @@ def _ramp(length: int) -> Float32:
 def _cut(stretch: Stretch, start: int, length: int) -> int:
     """Past-the-last frame of an excerpt of about `length` frames from `start`; the last frame is active."""
     active = stretch.active
-    last = int(np.flatnonzero(active)[-1]) + 1
-    ends = np.flatnonzero(active & ~np.append(active[1:], False)) + 1
+    last = int(np.flatnonzero(stretch.speaking)[-1]) + 1
+    ends = np.flatnonzero(stretch.speaking & ~np.append(active[1:], False)) + 1
     wanted = start + length
     near = ends[(np.abs(ends - wanted) <= max(length // 4, 10)) & (ends >= start + 3)]
     if len(near):
         return int(near[np.argmin(np.abs(near - wanted))])
     slack = max(length // 10, 3)
     around = np.arange(max(wanted - slack, start + 3), min(wanted + slack, last - 1) + 1)
-    around = around[active[around - 1]] if len(around) else around
+    around = around[stretch.speaking[around - 1]] if len(around) else around
     if len(around):
         return int(around[np.argmin(stretch.levels[around - 1])])
     return int(ends[np.argmin(np.abs(ends - max(wanted, start + 3)))])

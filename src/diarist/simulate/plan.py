@@ -114,12 +114,22 @@ def _floor(num_speakers: int, num: int, config: TurnTaking, rng: np.random.Gener
 
 
 def _everybody(speaker: Int64, num_speakers: int, within: int, rng: np.random.Generator) -> Int64:
-    """Give a stretch among the first `within` to each speaker who has none there."""
+    """Give a turn among the first `within` stretches to each speaker who has none there.
+
+    It is the whole of a turn of somebody who has another, so that there are no more changes than before; only where
+    nobody has, it is one stretch of a longer turn.
+    """
     speaker = speaker.copy()
     head = speaker[: min(within, len(speaker))]
     for missing in sorted(set(range(num_speakers)) - set(head.tolist())):
-        counts = np.bincount(head, minlength=num_speakers)
-        head[int(rng.choice(np.flatnonzero(counts[head] > 1)))] = missing
+        turn = np.cumsum(np.diff(head, prepend=head[0]) != 0)
+        turns = np.bincount(head[np.append(True, np.diff(head) != 0)], minlength=num_speakers)
+        free = np.flatnonzero(turns[head] > 1)
+        if len(free):
+            head[turn == turn[rng.choice(free)]] = missing
+        else:
+            stretches = np.bincount(head, minlength=num_speakers)
+            head[rng.choice(np.flatnonzero(stretches[head] > 1))] = missing
     return speaker
 
 
@@ -171,19 +181,27 @@ class Sized(Protocol):
         """Length in frames."""
         ...
 
+    def head(self: Piece, num_frames: int) -> Piece:
+        """Its beginning, of at most so many frames."""
+        ...
 
-Piece = TypeVar("Piece", bound=Sized)
+
+Piece = TypeVar("Piece", bound="Sized")
 
 
 @dataclass(frozen=True)
 class Spoken(Generic[Piece]):
-    """`piece` said by `speaker` (a number) from frame `start` up to frame `end`, where it may be cut off."""
+    """`piece` said by `speaker` (a number) from frame `start` on."""
 
     start: int
-    end: int
     speaker: int
     backchannel: bool
     piece: Piece
+
+    @property
+    def end(self) -> int:
+        """The frame after its last."""
+        return self.start + self.piece.num_frames
 
 
 @dataclass(frozen=True)
@@ -192,12 +210,16 @@ class Length:
 
     num_frames: int
 
+    def head(self, num_frames: int) -> Length:
+        """The shorter length."""
+        return Length(min(num_frames, self.num_frames))
+
 
 def perform(plan: Plan, cut: Callable[[int, int], Piece | None]) -> Iterator[Spoken[Piece]]:
     """Put a plan on the time axis. `cut(speaker, length)` gives a piece of about `length` frames, or None.
 
-    The conversation ends at `plan.duration` frames (a stretch that crosses it is cut off there), or where `cut` gives
-    None. Backchannels that no longer fit into their stretch are left out.
+    The conversation ends at `plan.duration` frames (of a stretch that crosses it the head is said), or where `cut`
+    gives None. Backchannels that no longer fit into their stretch are left out.
     """
     end, free = 0, 0
     waiting: tuple[int, int, int] | None = None  # a stretch that may get a backchannel: index, from, to
@@ -211,7 +233,7 @@ def perform(plan: Plan, cut: Callable[[int, int], Piece | None]) -> Iterator[Spo
             waiting = None
         if piece is None or start + SHORTEST > plan.duration:
             return
-        yield Spoken(start, min(start + length, plan.duration), int(plan.speaker[i]), False, piece)
+        yield Spoken(start, int(plan.speaker[i]), False, piece.head(plan.duration - start))
         if i in plan.backchannels:
             waiting = (i, max(start, end) + MARGIN, start + length)
         end, free = start + length, length - plan.bridge - max(-offset, 0)
@@ -227,7 +249,7 @@ def _answer(
     piece = cut(back.speaker, back.length)
     if piece is not None and earliest + piece.num_frames <= min(latest, plan.duration):
         start = earliest + round(back.at * (min(latest, plan.duration) - earliest - piece.num_frames))
-        yield Spoken(start, start + piece.num_frames, back.speaker, True, piece)
+        yield Spoken(start, back.speaker, True, piece)
 
 
 def planned(plan: Plan) -> list[Spoken[Length]]:

@@ -13,7 +13,7 @@ from diarist.core.types import Float32, Float64
 from diarist.errors import AudioError, InputError, UsageError
 from diarist.simulate.config import Acoustics
 from diarist.simulate.effects import DELAY, equaliser, long_term_spectrum
-from diarist.simulate.excerpts import FRAME, Excerpt, Tape
+from diarist.simulate.excerpts import Excerpt, Tape
 from diarist.simulate.plan import FPS, Plan, planned
 from diarist.simulate.reading import duration_of
 from diarist.simulate.room import draw_position, draw_room, impulse_response
@@ -34,13 +34,9 @@ class Voice:
     filter: Float32 | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
 
-    def say(self, excerpt: Excerpt, num_frames: int) -> tuple[int, Float32]:
-        """The sound of the first `num_frames` frames of an excerpt, and how many samples before them it begins."""
-        body, after = excerpt.samples, excerpt.after
-        if num_frames < excerpt.num_frames:
-            body, after = body[: num_frames * FRAME].copy(), after[:0]
-            body[-FRAME // 2 :] *= np.linspace(1, 0, FRAME // 2, dtype=np.float32)
-        sound = np.concatenate((excerpt.before, body, after)) * np.float32(self.gain)
+    def say(self, excerpt: Excerpt) -> tuple[int, Float32]:
+        """The sound of an excerpt, and how many samples before its first frame it begins."""
+        sound = np.concatenate((excerpt.before, excerpt.samples, excerpt.after)) * np.float32(self.gain)
         if self.filter is not None:
             sound = np.asarray(signal.oaconvolve(sound, self.filter), dtype=np.float32)
         return len(excerpt.before) + self.delay, sound
