@@ -107,7 +107,7 @@ def _deliver(result: Diarization, chosen: Sequence[str], args: argparse.Namespac
         plot(result, args.plot.with_stem(f"{args.plot.stem}-{result.uri}") if several else args.plot)
     if args.out is not None:
         for name in chosen or ["rttm"]:
-            formats.write(result, args.out / formats.file_name(result.uri, name), name)
+            formats.write(result, formats.output_path(args.out, result.uri, name), name)
     elif chosen or not sys.stdout.isatty():
         sys.stdout.write(formats.dumps(result, chosen[0] if chosen else "rttm"))
     else:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from importlib import resources
 
 import numpy as np
 
-from diarist.core.protocols import Clusterer, EmbeddingSpec
+from diarist.core.protocols import Clusterer
 from diarist.core.types import Float32, Float64, Int64, SpeakerBounds
 from diarist.errors import ConfigError
-from diarist.pipelines.config import PipelineConfig
+from diarist.pipelines.config import ClusteringConfig, PipelineConfig
 from diarist.pipelines.frontend import Evidence
+from diarist.stages import agglomerative, spectral
 from diarist.stages.assign import centroids
 from diarist.stages.plda import Plda
 from diarist.stages.window_vbx import WindowVbx
@@ -34,30 +35,62 @@ class Clusters:
 
 Clustering = Callable[[Evidence, SpeakerBounds], Clusters]
 
+OWN_MODEL_THRESHOLD = 0.5  # cosine distance; voices of a model that no PLDA ships for are cut there
 
-def clustering_of(config: PipelineConfig, spec: EmbeddingSpec) -> Clustering:
+
+def clustering_of(config: PipelineConfig) -> Clustering:
     """The clustering that a configuration asks for. Raises `ConfigError` where its parts do not fit."""
-    clusterer = _clusterer(config)
+    clusterer, warnings = _clusterer(config)
 
     def cluster(evidence: Evidence, bounds: SpeakerBounds) -> Clusters:
         rows = evidence.embeddings
-        labels = clusterer(rows, np.full(len(rows), -1, dtype=np.int64), bounds)
+        labels = clusterer(rows, evidence.owners[:, 0], bounds)
         voices = centroids(rows, labels)
-        return Clusters(labels, voices, certainty(rows, labels, voices))
+        return Clusters(labels, voices, certainty(rows, labels, voices), warnings)
 
     return cluster
 
 
-def _clusterer(config: PipelineConfig) -> Clusterer:
-    chosen = config.clustering
-    return WindowVbx(
-        plda=window_plda(config.embedding.model),
-        threshold=chosen.threshold,
-        Fa=chosen.Fa,
-        Fb=chosen.Fb,
-        loop=chosen.loop,
-        centring=chosen.centring,
-        min_cluster_size=chosen.min_cluster_size,
+def _clusterer(config: PipelineConfig) -> tuple[Clusterer, tuple[str, ...]]:
+    chosen, model = config.clustering, config.embedding.model
+    if chosen.method == "nme-sc":
+        return partial(_nme_sc, chosen), ()
+    if chosen.method == "agglomerative":
+        return partial(_agglomerative, chosen), ()
+    if config.embedding.rows != "windows":
+        raise ConfigError("clustering.method 'vbx-windows' needs embedding.rows 'windows'")
+    if model in PLDAS:
+        vbx = WindowVbx(
+            plda=window_plda(model),
+            threshold=chosen.threshold,
+            Fa=chosen.Fa,
+            Fb=chosen.Fb,
+            loop=chosen.loop,
+            centring=chosen.centring,
+            min_cluster_size=chosen.min_cluster_size,
+        )
+        return vbx, ()
+    warning = (
+        f"no PLDA ships for the embedding model '{model}': voices were clustered by average linkage, cut at a cosine "
+        f"distance of {OWN_MODEL_THRESHOLD}; set clustering.method and clustering.threshold to choose"
+    )
+    return partial(_agglomerative, replace(chosen, linkage="average", threshold=OWN_MODEL_THRESHOLD)), (warning,)
+
+
+def _nme_sc(config: ClusteringConfig, embeddings: Float32, groups: Int64, bounds: SpeakerBounds) -> Int64:
+    return spectral.cluster_within(
+        embeddings, bounds, max_ties=config.max_ties, max_speakers=config.max_speakers, groups=groups
+    )
+
+
+def _agglomerative(config: ClusteringConfig, embeddings: Float32, groups: Int64, bounds: SpeakerBounds) -> Int64:
+    return agglomerative.cluster_within(
+        embeddings,
+        bounds,
+        linkage=config.linkage,  # type: ignore[arg-type]
+        threshold=config.threshold,
+        groups=groups,
+        min_size=config.min_cluster_size,
     )
 
 
@@ -66,7 +99,7 @@ def window_plda(model: str) -> Plda:
     """The PLDA of short windows that ships for an embedding model. Raises `ConfigError` where there is none."""
     if model not in PLDAS:
         raise ConfigError(
-            f"'vbx-windows' has a PLDA for {', '.join(PLDAS)} only, not for '{model}': "
+            f"a PLDA ships for {', '.join(PLDAS)} only, not for '{model}': "
             f"choose clustering.method 'agglomerative' or 'nme-sc'"
         )
     with resources.as_file(resources.files("diarist.models") / "plda" / PLDAS[model]) as path:

@@ -54,6 +54,9 @@ class ClusteringConfig:
     centring: float = option(
         3.0, "how many speakers it takes to trust the recording's own mean voice half (vbx-windows)", low=0.0
     )
+    max_ties: float = option(
+        0.25, "largest share of the rows that a row is tied to (nme-sc)", low=0.01, high=1.0, tune=(0.05, 0.5)
+    )
     max_speakers: int = option(20, "at most so many speakers where none are asked for (nme-sc)", low=1)
 
 

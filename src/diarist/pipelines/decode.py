@@ -11,7 +11,7 @@ from diarist.core.types import Float32, Float64, Int64, Turn
 from diarist.pipelines.cluster import Clusters
 from diarist.pipelines.config import PipelineConfig
 from diarist.pipelines.frontend import Evidence
-from diarist.stages.assign import hear, match_chunk, nearest_index, speakers_by_frame
+from diarist.stages.assign import NOBODY, hear, match_chunk, most_heard, nearest_index, speakers_by_frame
 from diarist.stages.turns import to_turns
 
 
@@ -19,7 +19,7 @@ def decode(evidence: Evidence, clusters: Clusters, config: PipelineConfig) -> tu
     """Turns in order of start, and the row of `clusters.voices` that each label stands for."""
     if len(clusters.labels) == 0:
         return [], {}
-    speakers, certainty = _by_windows(evidence, clusters)
+    speakers, certainty = (_by_windows if evidence.owners[0, 0] < 0 else _by_chunks)(evidence, clusters)
     return to_turns(
         speakers,
         confidence(evidence.speech, certainty),
@@ -43,6 +43,20 @@ def _by_windows(evidence: Evidence, clusters: Clusters) -> tuple[NDArray[np.int3
     matched = _matched(evidence, labels, clusters.voices)
     heard = hear(matched, evidence.count >= 2, len(clusters.voices))
     return speakers_by_frame(evidence.count, labels, heard), clusters.certainty[nearest]
+
+
+def _by_chunks(evidence: Evidence, clusters: Clusters) -> tuple[NDArray[np.int32], Float32]:
+    """Speakers `(num_frames, most)` and certainty `(num_frames,)`: as many as talk, those heard in most chunks."""
+    matched = np.full((len(evidence.local), evidence.num_local), NOBODY, dtype=np.int64)
+    matched[evidence.owners[:, 0], evidence.owners[:, 1]] = clusters.labels
+    chunks = ((evidence.first_frame(i), evidence.active(i), row) for i, row in enumerate(matched))
+    talking = evidence.count >= 1
+    heard = hear(chunks, talking, len(clusters.voices))
+    speakers = np.full((len(talking), int(evidence.count.max())), NOBODY, dtype=np.int32)
+    speakers[talking] = most_heard(heard, evidence.count[talking])
+    certainty = np.zeros(len(talking), dtype=np.float32)
+    certainty[talking] = heard.max(axis=1) / np.maximum(heard.sum(axis=1), 1)
+    return speakers, certainty
 
 
 def _matched(evidence: Evidence, labels: Int64, voices: Float64) -> Iterator[tuple[int, NDArray[np.bool_], Int64]]:

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from diarist.core.events import Emitter
 from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.core.time import Axis, to_samples
-from diarist.core.types import Float32, Float64
+from diarist.core.types import Float32, Float64, Int64
 from diarist.pipelines.config import PipelineConfig, TurnsConfig
-from diarist.stages import activity, segment
+from diarist.stages import activity, powerset, segment
 from diarist.stages.embed import at_maps, pool_local, pool_windows
 from diarist.stages.fbank import FRAMES as FBANK
 from diarist.stages.fbank import fbank, remove_mean
@@ -42,7 +42,9 @@ class Evidence:
 
     `local` `(num_chunks, num_chunk_frames)` uint8: bit j is set where local speaker j talks; `chunks`, `frames` place
     it. `speech` `(num_frames,)`: probability that anybody talks. `count` `(num_frames,)`: how many do.
-    `times` `(num_windows,)`: middles in seconds; `embeddings` `(num_windows, dimension)`: unit voices.
+    `embeddings` `(num_rows, dimension)`: unit voices to cluster, of windows or of local speakers. `times`
+    `(num_rows,)`: the middle of each window in seconds, NaN for local speakers. `owners` `(num_rows, 2)`: the chunk
+    and local speaker of each row, -1 for windows.
     `voices`: the local speakers' voices `(num_local, dimension)` of every chunk that has been asked for, NaN where
     silent or too short.
     """
@@ -54,8 +56,9 @@ class Evidence:
     frames: Axis
     speech: Float32
     count: NDArray[np.uint8]
-    times: Float64
     embeddings: Float32
+    times: Float64
+    owners: Int64
     voices: dict[int, Float32]
 
     @property
@@ -65,16 +68,11 @@ class Evidence:
 
     def active(self, chunk: int) -> NDArray[np.bool_]:
         """Local activity of a chunk, `(num_chunk_frames, num_local)`."""
-        return unpack(self.local[chunk], self.num_local)
+        return powerset.unpack(self.local[chunk], self.num_local)
 
     def first_frame(self, chunk: int) -> int:
         """Where in the recording's frames a chunk begins."""
         return self.frames.index_at(self.chunks.first(chunk))
-
-
-def unpack(bits: NDArray[np.uint8], num_local: int) -> NDArray[np.bool_]:
-    """Bit masks `(num_frames,)` to `(num_frames, num_local)`."""
-    return np.asarray((bits[:, None] >> np.arange(num_local, dtype=np.uint8)) & 1, dtype=bool)
 
 
 @dataclass(frozen=True)
@@ -155,7 +153,7 @@ class Listener:
             ahead, total = following, section.end
         if ahead is not None:
             self._hear(*ahead, expected)
-        dimension = self.embedding.spec.dimension
+        embeddings, times, owners = self._rows()
         return Evidence(
             num_samples=total,
             local=_joined(self._local, np.zeros((0, 0), dtype=np.uint8)),
@@ -164,9 +162,27 @@ class Listener:
             frames=self.frames,
             speech=_joined(self._speech, np.zeros(0, dtype=np.float32)),
             count=_joined(self._count, np.zeros(0, dtype=np.uint8)),
-            times=_joined(self._times, np.zeros(0)),
-            embeddings=_joined(self._embeddings, np.zeros((0, dimension), dtype=np.float32)),
+            embeddings=embeddings,
+            times=times,
+            owners=owners,
             voices=self._voices,
+        )
+
+    def _rows(self) -> tuple[Float32, Float64, Int64]:
+        """What is to be clustered: the windows, or every local speaker that has a voice."""
+        if self.config.embedding.rows == "windows":
+            embeddings = _joined(self._embeddings, np.zeros((0, self.embedding.spec.dimension), dtype=np.float32))
+            return embeddings, _joined(self._times, np.zeros(0)), np.full((len(embeddings), 2), -1, dtype=np.int64)
+        owners = [
+            (chunk, local)
+            for chunk, voices in self._voices.items()
+            for local in np.flatnonzero(~np.isnan(voices).any(axis=1))
+        ]
+        rows = [self._voices[chunk][local] for chunk, local in owners]
+        return (
+            np.asarray(rows, dtype=np.float32).reshape(-1, self.embedding.spec.dimension),
+            np.full(len(rows), np.nan),
+            np.asarray(owners, dtype=np.int64).reshape(-1, 2),
         )
 
     def _segment(self, section: Section) -> list[Future[segment.LocalActivity]]:
@@ -187,7 +203,7 @@ class Listener:
     def _hear(self, section: Section, batches: list[Future[segment.LocalActivity]], expected: float | None) -> None:
         """Finish a section: count speakers, embed where somebody talks, pool windows and local voices."""
         for batch in (future.result() for future in batches):
-            number = np.bitwise_count(batch.bits) if hasattr(np, "bitwise_count") else _popcount(batch.bits)
+            number = powerset.unpack(batch.bits, self.segmentation.spec.num_local).sum(axis=-1)
             values = np.stack([batch.speech, batch.overlap, number], axis=-1)
             for chunk, row in zip(batch.bits, values, strict=True):
                 self._mean.add(self.frames.index_at(self.chunks.first(len(self._local))), row)
@@ -288,7 +304,7 @@ class Listener:
     def _pool_chunk(self, maps: Float32, bits: NDArray[np.uint8], first: int, start: int, least: int) -> Float32:
         frames = Axis(self.frames.size, self.frames.step, first + self.frames.start, self.rate)
         read = at_maps(bits, frames, self.maps, start, len(maps))
-        return pool_local(self.embedding, maps, unpack(read, self.segmentation.spec.num_local), least=least)
+        return pool_local(self.embedding, maps, powerset.unpack(read, self.segmentation.spec.num_local), least=least)
 
     def _read_count(self, first_map: int, num_maps: int) -> NDArray[np.uint8]:
         frames = Axis(self.frames.size, self.frames.step, self.frames.first(self._recent_first), self.rate)
@@ -316,10 +332,6 @@ def count_speakers(means: Float32, config: TurnsConfig, *, before: bool) -> NDAr
         overlap_onset=config.overlap_onset,
         before=before,
     )
-
-
-def _popcount(bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.asarray(np.unpackbits(bits[..., None], axis=-1).sum(axis=-1), dtype=np.uint8)
 
 
 def _joined(parts: Sequence[NDArray[Value]], empty: NDArray[Value]) -> NDArray[Value]:

@@ -176,7 +176,7 @@ class Diarizer:
                     offline=runtime.offline,
                 )
             if self._clustering is None:
-                self._clustering = clustering_of(config, self._embedding.spec)
+                self._clustering = clustering_of(config)
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(runtime.num_threads or num_cores(), thread_name_prefix="diarist")
             return self._segmentation, self._embedding, self._clustering, self._pool

@@ -106,3 +106,17 @@ def speakers_by_frame(count: NDArray[np.uint8], labels: Int64, heard: NDArray[np
         both = np.take_along_axis(heard, best, axis=1)[:, 1] > 0
         chosen[np.flatnonzero(count >= 2)[both]] = best[both]
     return chosen
+
+
+def most_heard(heard: NDArray[np.uint8], count: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """The `count` `(num_frames,)` most heard speakers of each frame, best first: `(num_frames, count.max())`.
+
+    `NOBODY` where fewer are heard; of speakers heard as much, the one with the lower index comes first.
+    """
+    most = int(count.max()) if len(count) else 0
+    best = np.argsort(-heard.astype(np.int16), axis=1, kind="stable")[:, :most].astype(np.int32)
+    best[np.take_along_axis(heard, best, axis=1) == 0] = NOBODY
+    chosen = np.full((len(count), most), NOBODY, dtype=np.int32)
+    chosen[:, : best.shape[1]] = best
+    chosen[np.arange(most) >= count[:, None]] = NOBODY
+    return chosen

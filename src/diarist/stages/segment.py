@@ -44,14 +44,9 @@ def read(scores: Float32, spec: SegmentationSpec) -> LocalActivity:
     independent probability a local speaker (above 0.5 talks).
     """
     if spec.max_simultaneous is not None:
-        members = powerset.mapping(spec.num_local, spec.max_simultaneous)  # (num_classes, num_local)
-        code = (members.astype(np.uint8) << np.arange(spec.num_local, dtype=np.uint8)).sum(axis=1).astype(np.uint8)
-        bits = code[scores.argmax(axis=-1)]
-        size = members.sum(axis=1)
-        probability = np.exp(scores)
-        overlap = probability[..., size >= 2].sum(axis=-1)
-        return LocalActivity(bits, probability[..., size == 1].sum(axis=-1) + overlap, overlap)
-    talks = (scores > 0.5).astype(np.uint8) << np.arange(spec.num_local, dtype=np.uint8)
+        active = powerset.decode(scores, spec.num_local, spec.max_simultaneous)
+        overlap = powerset.overlap(scores, spec.num_local, spec.max_simultaneous)
+        return LocalActivity(powerset.pack(active), 1 - np.exp(scores[..., 0]), overlap)
     ranked = np.sort(scores, axis=-1)
-    second = ranked[..., -2] if spec.num_local > 1 else np.zeros_like(ranked[..., -1])
-    return LocalActivity(talks.sum(axis=-1).astype(np.uint8), ranked[..., -1], second)
+    overlap = ranked[..., -2] if spec.num_local > 1 else np.zeros_like(ranked[..., -1])
+    return LocalActivity(powerset.pack(scores > 0.5), ranked[..., -1], overlap)
