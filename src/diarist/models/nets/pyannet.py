@@ -1,0 +1,174 @@
+"""PyanNet, the network of pyannote's segmentation-3.0 (Plaquet & Bredin, 2023: see `SegmentationSpec`).
+
+Sound goes through 80 band-pass filters (SincNet: Ravanelli & Bengio, "Speaker recognition from raw waveform with
+SincNet", 2018), two convolutions, four LSTM layers in both directions, two dense layers and a classifier.
+
+It is cut in two, so that chunks that overlap share the filters, which are a quarter of the work. The network first
+scales each chunk: y = a (x - mean) + b. A filter h is linear, so |h * y| = a |h * x + delta|, delta = (b / a - mean)
+sum(h), and its largest value under a pool is that of `high + delta` and `low - delta`, where `high` and `low` are pools
+of h * x and -(h * x). These know nothing of the chunk. Nothing is approximated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import count
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarist.core.time import SAMPLE_RATE, Axis
+from diarist.core.types import Float64
+from diarist.models import quantize
+from diarist.models.graph import MICROSOFT, Graph
+from diarist.models.quantize import Grid, Quantized
+
+Tensors = Mapping[str, NDArray[Any]]
+
+FRAMES = Axis(size=991, step=270)
+STRIDE, KERNEL, POOL = 10, 251, 3  # of the filters
+HOP = STRIDE * POOL  # samples from one pooled value to the next
+SLOPE = 0.01  # of the leaky rectifiers
+_EPSILON = 1e-5
+_LOWEST_HZ, _NARROWEST_HZ = 50.0, 50.0
+# What a convolution reads, normalised over the chunk. Rarely above 30 deviations, and what is negative is 0.01 of what
+# it was: measured on real recordings, clipping there changes no more than the rounding does.
+_NORMALISED = Grid.covering(-0.1, 30.0)
+_HIDDEN = Grid(2 / 255, 128)  # states of an LSTM are within (-1, 1)
+
+
+def num_pooled(num_samples: int) -> int:
+    """How many pooled values `front_graph` gives for so many samples."""
+    return max(0, ((num_samples - KERNEL) // STRIDE + 1) // POOL)
+
+
+def scaling(tensors: Tensors) -> tuple[float, float]:
+    """Weight and bias of the normalisation of the sound."""
+    weight, bias = tensors["sincnet.wav_norm1d.weight"], tensors["sincnet.wav_norm1d.bias"]
+    return float(weight[0]), float(bias[0])
+
+
+def sinc_filters(tensors: Tensors) -> Float64:
+    """The filters `(80, 251)` from their edges: 40 even (cosine) ones, then 40 odd (sine) ones."""
+    name = "sincnet.conv1d.0.filterbank"
+    low = _LOWEST_HZ + np.abs(tensors[f"{name}.low_hz_"].astype(np.float64))  # (40, 1)
+    high = np.clip(low + _NARROWEST_HZ + np.abs(tensors[f"{name}.band_hz_"]), _LOWEST_HZ, SAMPLE_RATE / 2)
+    times = tensors[f"{name}.n_"].astype(np.float64)  # (1, 125), 2 pi t before the middle
+    taper = tensors[f"{name}.window_"].astype(np.float64) / (times / 2)
+    even = (np.sin(high @ times) - np.sin(low @ times)) * taper
+    odd = (np.cos(low @ times) - np.cos(high @ times)) * taper
+    band = high - low
+    even = np.hstack([even, 2 * band, even[:, ::-1]])
+    odd = np.hstack([odd, np.zeros_like(band), -odd[:, ::-1]])
+    return np.vstack([even, odd]) / np.tile(2 * band, (2, 1))
+
+
+def front_graph(tensors: Tensors) -> Graph:
+    """Sound `(1, 1, num_samples)` to `high`, `low` of the even filters and `odd`, `(1, 40, num_pooled)`."""
+    graph = Graph("pyannet-front")
+    samples = graph.input("samples", (1, 1, "num_samples"))
+    filters = sinc_filters(tensors)
+    half = len(filters) // 2
+    filtered = graph.node("Conv", samples, graph.constant(filters[:, None]), strides=[STRIDE])
+    even, odd = graph.nodes("Split", filtered, graph.constant([half, half], np.int64), outputs=2, axis=1)
+    # the odd filters sum to zero, so that their delta is zero, and high and low are one
+    for name, x in (("high", even), ("low", graph.node("Neg", even)), ("odd", graph.node("Abs", odd))):
+        graph.output(_pool(graph, x), name, (1, half, "num_pooled"))
+    return graph
+
+
+def back_graph(tensors: Tensors, num_pooled: int, *, int8: bool) -> Graph:
+    """What follows: `high`, `low`, `odd` `(batch, 40, num_pooled)`, `delta` `(batch, 40, 1)` and `scale`
+    `(batch, 1, 1)` of each chunk to `scores` `(batch, num_frames, num_classes)`."""
+    graph = Graph("pyannet-back")
+    half = len(tensors["sincnet.norm1d.0.weight"]) // 2
+    high, low, odd = (graph.input(name, ("batch", half, num_pooled)) for name in ("high", "low", "odd"))
+    delta, scale = graph.input("delta", ("batch", half, 1)), graph.input("scale", ("batch", 1, 1))
+    even = graph.node("Max", graph.node("Add", high, delta), graph.node("Sub", low, delta))
+    x = graph.node("Mul", graph.node("Concat", even, odd, axis=1), scale)
+    x, length = _normalised(graph, tensors, x, 0), num_pooled
+    for number in (1, 2):
+        length -= tensors[f"sincnet.conv1d.{number}.weight"].shape[2] - 1
+        x = _pool(graph, (_conv_int8 if int8 else _conv)(graph, tensors, x, number, length))
+        x, length = _normalised(graph, tensors, x, number), length // POOL
+    x = graph.node("Transpose", x, perm=[2, 0, 1])  # (num_frames, batch, features)
+    for layer in range(num_layers(tensors, "lstm.weight_ih_l{}")):
+        x = _lstm(graph, tensors, x, layer, int8)
+    x = graph.node("Transpose", x, perm=[1, 0, 2])
+    for layer in range(num_layers(tensors, "linear.{}.weight")):
+        x = _dense(graph, tensors, x, f"linear.{layer}", int8=int8 and layer == 0)
+        x = graph.node("LeakyRelu", x, alpha=SLOPE)
+    x = graph.node("LogSoftmax", _dense(graph, tensors, x, "classifier", int8=False), axis=-1)
+    graph.output(x, "scores", ("batch", "num_frames", "num_classes"))
+    return graph
+
+
+def num_layers(tensors: Tensors, name: str) -> int:
+    """How many numbered layers there are, counted from 0."""
+    return next(number for number in count() if name.format(number) not in tensors)
+
+
+def _pool(graph: Graph, x: str) -> str:
+    return graph.node("MaxPool", x, kernel_shape=[POOL], strides=[POOL])
+
+
+def _normalised(graph: Graph, tensors: Tensors, x: str, number: int) -> str:
+    """Each channel over the chunk, then the leaky rectifier."""
+    weight, bias = (graph.constant(tensors[f"sincnet.norm1d.{number}.{k}"]) for k in ("weight", "bias"))
+    return graph.node("LeakyRelu", graph.node("InstanceNormalization", x, weight, bias, epsilon=_EPSILON), alpha=SLOPE)
+
+
+def _conv(graph: Graph, tensors: Tensors, x: str, number: int, length: int) -> str:
+    weight, bias = (graph.constant(tensors[f"sincnet.conv1d.{number}.{k}"]) for k in ("weight", "bias"))
+    return graph.node("Conv", x, weight, bias)
+
+
+def _conv_int8(graph: Graph, tensors: Tensors, x: str, number: int, length: int) -> str:
+    """As a product, so that what comes out is float32: its range varies too much from chunk to chunk for eight bits."""
+    weight = tensors[f"sincnet.conv1d.{number}.weight"].astype(np.float64)  # (out, in, kernel)
+    rounded = quantize.quantize(graph, x, _NORMALISED)
+    features = graph.node("Transpose", rounded.name, perm=[0, 2, 1])
+    spans = ((graph.constant([k], np.int64), graph.constant([k + length], np.int64)) for k in range(weight.shape[2]))
+    taps = [graph.node("Slice", features, *span, graph.constant([1], np.int64)) for span in spans]
+    joined = Quantized(graph.node("Concat", *taps, axis=2), rounded.grid)
+    flat = weight.transpose(0, 2, 1).reshape(len(weight), -1)
+    product = quantize.matmul(graph, joined, flat, tensors[f"sincnet.conv1d.{number}.bias"])
+    return graph.node("Transpose", product, perm=[0, 2, 1])
+
+
+def _lstm(graph: Graph, tensors: Tensors, x: str, layer: int, int8: bool) -> str:
+    """`(num_frames, batch, features)` to `(num_frames, batch, 2 * hidden)`, both directions."""
+    directions = [f"l{layer}{suffix}" for suffix in ("", "_reverse")]
+    given = np.stack([_gates(tensors[f"lstm.weight_ih_{d}"]) for d in directions])  # (2, 4 hidden, features)
+    recurrent = np.stack([_gates(tensors[f"lstm.weight_hh_{d}"]) for d in directions])  # (2, 4 hidden, hidden)
+    bias = np.stack([np.concatenate([_gates(tensors[f"lstm.bias_{k}_{d}"]) for k in ("ih", "hh")]) for d in directions])
+    attributes = {"hidden_size": recurrent.shape[2], "direction": "bidirectional"}
+    if int8:
+        weights, scales = zip(*(_rounded_gates(graph, w) for w in (given, recurrent)), strict=True)
+        zero = graph.constant(np.zeros(given.shape[:2]), np.int8)
+        inputs = (x, *weights, graph.constant(bias), "", "", "", "", scales[0], zero, scales[1], zero)
+        y, *_ = graph.nodes("DynamicQuantizeLSTM", *inputs, outputs=3, domain=MICROSOFT, **attributes)
+    else:
+        inputs = (x, *(graph.constant(w) for w in (given, recurrent, bias)))
+        y, *_ = graph.nodes("LSTM", *inputs, outputs=3, **attributes)
+    return graph.node("Reshape", graph.node("Transpose", y, perm=[0, 2, 1, 3]), graph.constant([0, 0, -1], np.int64))
+
+
+def _gates(weight: NDArray[Any]) -> Float64:
+    """The four gates from the order of torch (input, forget, cell, output) to that of ONNX (i, o, f, c)."""
+    i, f, c, o = np.split(weight.astype(np.float64), 4)
+    return np.concatenate([i, o, f, c])
+
+
+def _rounded_gates(graph: Graph, weight: Float64) -> tuple[str, str]:
+    """int8 weights `(2, in, 4 hidden)` of `(2, 4 hidden, in)`, and their scales `(2, 4 hidden)`."""
+    integers, scales = zip(*(quantize.rounded(one) for one in weight), strict=True)
+    return graph.constant(np.stack(integers).transpose(0, 2, 1), np.int8), graph.constant(np.stack(scales))
+
+
+def _dense(graph: Graph, tensors: Tensors, x: str, name: str, *, int8: bool) -> str:
+    weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+    if int8:
+        return quantize.matmul(graph, quantize.quantize(graph, x, _HIDDEN), weight.astype(np.float64), bias)
+    return graph.node("Add", graph.node("MatMul", x, graph.constant(weight.T)), graph.constant(bias))
