@@ -10,6 +10,8 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
+import re
 import sys
 import types
 from collections.abc import Iterator, Mapping
@@ -128,33 +130,39 @@ def dump_toml(values: Mapping[str, Any]) -> str:
     return "\n".join(lines).strip() + "\n"
 
 
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return to_dict(value)
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _dump_table(table: Mapping[str, Any], name: str, lines: list[str]) -> None:
     leaves = {k: v for k, v in table.items() if not isinstance(v, Mapping) and v is not None}
-    if name and leaves:
+    if name and (leaves or not table):
         lines += ["", f"[{name}]"]
-    lines += [f"{key} = {json.dumps(value)}" for key, value in leaves.items()]
+    lines += [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in leaves.items()]
     for key, value in table.items():
         if isinstance(value, Mapping):
-            _dump_table(value, f"{name}.{key}" if name else key, lines)
+            _dump_table(value, f"{name}.{_toml_key(key)}" if name else _toml_key(key), lines)
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml_value(key)
+
+
+def _toml_value(value: Any) -> str:
+    """JSON's spelling is TOML's but for infinity, NaN, the delete character and what lies beyond 16 bits."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _undotted(values: Mapping[str, Any]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for key, value in values.items():
         head, _, rest = str(key).partition(".")
-        if rest:
-            nested.setdefault(head, {})
-            nested[head] = {**nested[head], rest: value}
-        elif isinstance(value, Mapping) and isinstance(nested.get(head), dict):
-            nested[head] = {**nested[head], **value}
-        else:
-            nested[head] = value
+        new, old = {rest: value} if rest else value, nested.get(head)
+        if head in nested:
+            if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+                raise ConfigError(f"'{head}' is given both as a value and as a table ('{head}.x'): drop one of them")
+            new = {**old, **new}
+        nested[head] = new
     return nested
 
 

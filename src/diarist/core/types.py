@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -176,16 +177,21 @@ class Diarization:
         return replace(self, turns=tuple(_exclusive(self.turns)))
 
     def overlaps(self) -> list[tuple[float, float]]:
-        """Stretches where two or more speakers talk at once, in seconds."""
-        events = sorted([(t.start, 1) for t in self.turns] + [(t.end, -1) for t in self.turns])
+        """Stretches where two or more speakers talk at once, in seconds, as long as they can be."""
+        edges = sorted((time, step, t.speaker) for t in self.turns for time, step in ((t.start, 1), (t.end, -1)))
+        talking: Counter[str] = Counter()
         spans: list[tuple[float, float]] = []
-        count, since = 0, 0.0
-        for time, change in events:
-            before, count = count, count + change
-            if before < 2 <= count:
+        since: float | None = None
+        for time, group in itertools.groupby(edges, key=lambda edge: edge[0]):
+            for _, step, speaker in group:
+                talking[speaker] += step
+                if talking[speaker] == 0:
+                    del talking[speaker]
+            if len(talking) > 1 and since is None:
                 since = time
-            elif count < 2 <= before and time > since:
+            elif len(talking) < 2 and since is not None:
                 spans.append((since, time))
+                since = None
         return spans
 
     def to_rttm(self) -> str:
@@ -227,7 +233,7 @@ def _one_word(name: str) -> str:
 
 def _exclusive(turns: Iterable[Turn]) -> Iterator[Turn]:
     """Cut overlapping turns so that one speaker is left at any time."""
-    turns = sorted(turns)
+    turns = sorted(t for t in turns if t.end > t.start)
     cuts = sorted({t.start for t in turns} | {t.end for t in turns})
     open_turns: list[Turn] = []
     following = 0
