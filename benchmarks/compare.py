@@ -15,6 +15,7 @@ import json
 import os
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--systems", default=default, help=f"names, comma-separated (default: {default})")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each system (default: 3)")
     parser.add_argument("--threads", type=int, default=1, help="threads of each system (default: 1)")
+    parser.add_argument("--long", type=float, default=0, metavar="MINUTES", help="cost of one recording of this length")
     parser.add_argument("--output", type=Path, help="markdown file whose section of figures is replaced")
     parser.add_argument("--results", type=Path, help="JSON file of raw figures (default: benchmarks/results/DATE.json)")
     return parser.parse_args()
@@ -73,19 +75,18 @@ def staged(folders: list[Path]) -> list[Recording]:
     return found
 
 
-def run_once(system: System, recordings: list[Recording], threads: int) -> dict[str, Any]:
-    """One process of one system over all recordings: its figures, and the turns it found as RTTM by uri."""
+def run_once(system: System, wavs: Mapping[str, Path], warmup: Path, threads: int) -> dict[str, Any]:
+    """One process of one system over recordings by uri: its figures, and the turns it found as RTTM by uri."""
     with tempfile.TemporaryDirectory(dir=ROOT) as scratch:
         listing, out = Path(scratch, "recordings.tsv"), Path(scratch, "out")
-        listing.write_text("".join(f"{r.uri}\t{r.wav}\n" for r in recordings))
-        warmup = min(recordings, key=lambda recording: recording.duration).wav
+        listing.write_text("".join(f"{uri}\t{wav}\n" for uri, wav in wavs.items()))
         shared = [f"--list={listing}", f"--warmup={warmup}", f"--out={out}", f"--threads={threads}"]
         process = subprocess.run([*system.command(), *shared], capture_output=True, text=True)
         if process.returncode:
             tail = process.stderr.strip().splitlines()[-1:]
             raise SystemExit(f"{system.name} failed: {' '.join(tail)}\n{process.stderr}")
         figures: dict[str, Any] = json.loads((out / "figures.json").read_text())
-        figures["rttm"] = {r.uri: (out / f"{r.uri}.rttm").read_text() for r in recordings}
+        figures["rttm"] = {uri: (out / f"{uri}.rttm").read_text() for uri in wavs}
     return figures
 
 
@@ -100,17 +101,27 @@ def errors_of(recording: Recording, rttm: str) -> dict[str, Any]:
 
 def measure(chosen_systems: list[System], recordings: list[Recording], args: argparse.Namespace) -> dict[str, Any]:
     """All figures: what the systems are, what each run cost, and the errors of the first run's answers."""
+    wavs = {recording.uri: recording.wav for recording in recordings}
+    warmup = min(recordings, key=lambda recording: recording.duration).wav
     runs: dict[str, list[dict[str, Any]]] = {system.name: [] for system in chosen_systems}
     for repeat in range(args.repeats):
         for system in chosen_systems:
             say(f"run {repeat + 1} of {args.repeats}: {system.name}")
-            runs[system.name].append(run_once(system, recordings, args.threads))
+            runs[system.name].append(run_once(system, wavs, warmup, args.threads))
+    long = {}
+    if args.long:
+        wav = data.joined(recordings, args.long, ROOT / "audio")
+        for system in chosen_systems:
+            say(f"one recording of {args.long:g} minutes: {system.name}")
+            long[system.name] = run_once(system, {"joined": wav}, warmup, args.threads)
+            long[system.name].pop("rttm")
     answers = {name: [run.pop("rttm") for run in of_system] for name, of_system in runs.items()}
     return {
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "machine": describe(),
         "threads": args.threads,
         "repeats": args.repeats,
+        "long": {"minutes": args.long, "runs": long} if long else None,
         "recordings": {
             r.uri: {"dataset": r.dataset, "duration": r.duration, "speakers": len(r.reference.labels)}
             for r in recordings

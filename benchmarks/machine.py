@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +17,16 @@ def _first(path: str, pattern: str) -> str | None:
     except OSError:
         return None
     return match.group(1).strip() if match else None
+
+
+def _commit() -> str | None:
+    """The commit that is measured, with `-dirty` where files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        process = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
+    except OSError:
+        return None
+    return process.stdout.strip() or None
 
 
 def describe() -> dict[str, object]:
@@ -31,4 +42,5 @@ def describe() -> dict[str, object]:
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
         "diarist": version("diarist"),
+        "commit": _commit(),
     }

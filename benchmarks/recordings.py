@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import soundfile
 
 from diarist import formats
@@ -52,3 +53,16 @@ def stage(dataset: str, audio: Path, reference: Path, folder: Path) -> Recording
     if len(turns) != 1:
         raise DiaristError(f"{reference} holds {len(turns)} recordings: one is wanted, that of {audio.name}")
     return Recording(uri, dataset, turns[0], wav, soundfile.info(wav).duration)
+
+
+def joined(recordings: list[Recording], minutes: float, folder: Path) -> Path:
+    """A WAV of `minutes`: the recordings one after the other, over and over. For costs, not for accuracy."""
+    wav = folder / f"joined-{minutes:g}-minutes.wav"
+    left = round(minutes * 60 * SAMPLE_RATE)
+    with soundfile.SoundFile(wav, "w", SAMPLE_RATE, 1, "PCM_16") as file:
+        while left > 0:
+            for recording in recordings:
+                samples = soundfile.read(recording.wav, dtype="int16")[0][:left]
+                file.write(np.ascontiguousarray(samples))
+                left -= len(samples)
+    return wav

@@ -21,7 +21,7 @@ REFERENCES = {
     "sample": "the 30 s conversation that pyannote.audio carries; marked by hand, with overlap",
 }
 SEEN = {
-    name: "diarist's clustering was chosen with these recordings in view (its parameters come from simulated "
+    name: "The clustering of diarist was chosen with these recordings in view (its parameters come from simulated "
     "conversations); no parameter of the peers comes from them"
     for name in REFERENCES
 }
@@ -78,18 +78,45 @@ def _head(figures: dict[str, Any], results: str) -> list[str]:
     extensions = f" ({', '.join(machine['extensions'])})" if machine["extensions"] else ""
     memory = f", {machine['memory_gb']} GB" if machine["memory_gb"] else ""
     load = f"; load {machine['load']} at the end, so read CPU seconds rather than wall" if machine["load"] else ""
+    few = ": few and short, so differences of a point or two mean nothing" if minutes < 60 else ""
+    commit = f" at {machine['commit']}" if machine["commit"] else ""
     return [
-        f"{count} recordings, {minutes:.1f} minutes: few and short, so differences of a point or two mean nothing. "
+        f"{_number(count, 'recording')}, {minutes:.1f} minutes{few}. "
         f"Measured {figures['date']} on {machine['processor']}{extensions}, {machine['cores']} cores{memory}, "
-        f"{machine['system']}{load}. diarist {machine['diarist']}, Python {machine['python']}.",
+        f"{machine['system']}{load}. diarist {machine['diarist']}{commit}, Python {machine['python']}.",
         "",
-        f"Every system got {figures['threads']} thread(s), the same 16 kHz WAV files and {figures['repeats']} run(s), "
-        "taking turns with the others; costs are medians. CPU seconds are user and system time of the process and its "
-        "children without imports, loading and a warm-up; peak memory is what is resident while recordings are done. "
-        "DER with no collar, overlap scored, pooled over recordings; speakers right: recordings whose number of "
-        "speakers is right; off by: mean absolute difference of that number. "
-        f"Raw figures and answers: `{results}`.",
+        f"Every system got {_number(figures['threads'], 'thread')}, the same 16 kHz WAV files and "
+        f"{_number(figures['repeats'], 'run')}, taking turns with the others; costs are medians. CPU seconds are user "
+        "and system time of the process and its children without imports, loading and a warm-up; peak memory is what "
+        "is resident at most while recordings are done, models included. DER has no collar, overlap is scored, errors "
+        "are pooled over recordings; speakers right: recordings whose number of speakers is right; off by: mean "
+        f"absolute difference of that number. Raw figures and answers: `{results}`.",
     ]
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def long_table(figures: dict[str, Any]) -> list[str]:
+    """What one long recording costs each system; nothing where that was not measured."""
+    if not figures["long"]:
+        return []
+    minutes, runs = figures["long"]["minutes"], figures["long"]["runs"]
+    lines = [
+        f"### One recording of {minutes:g} minutes",
+        "",
+        "The recordings above one after the other, over and over; for the cost only. One run.",
+        "",
+        "| system | CPU-s per hour | wall s per hour | peak MB | of that, before |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, run in runs.items():
+        cost = {kind: run["recordings"]["joined"][kind] * 60 / minutes for kind in ("cpu", "wall")}
+        peak, before = run["peak_resident"] / 2**20, run["resident_before"] / 2**20
+        failed = " (failed)" if run["failed"] else ""
+        lines.append(f"| {name}{failed} | {cost['cpu']:.0f} | {cost['wall']:.0f} | {peak:.0f} | {before:.0f} |")
+    return ["", *lines]
 
 
 def _notes(figures: dict[str, Any]) -> list[str]:
@@ -106,13 +133,13 @@ def _notes(figures: dict[str, Any]) -> list[str]:
 def markdown(figures: dict[str, Any], results: str) -> str:
     """The section: all recordings pooled, each data set, and what the systems and the references are."""
     uris = list(figures["recordings"])
-    lines = [*_head(figures, results), "", "### All recordings", "", *table(figures, uris)]
+    lines = [*_head(figures, results), "", "### All recordings", "", *table(figures, uris), *long_table(figures)]
     for dataset in sorted({r["dataset"] for r in figures["recordings"].values()}):
         some = [uri for uri in uris if figures["recordings"][uri]["dataset"] == dataset]
         seconds = sum(figures["recordings"][uri]["duration"] for uri in some)
         kind = REFERENCES.get(dataset, "kind of reference not recorded")
-        seen = f" {SEEN[dataset][0].upper()}{SEEN[dataset][1:]}." if dataset in SEEN else ""
-        lines += ["", f"### {dataset}: {len(some)} recording(s), {seconds / 60:.1f} minutes", ""]
+        seen = f" {SEEN[dataset]}." if dataset in SEEN else ""
+        lines += ["", f"### {dataset}: {_number(len(some), 'recording')}, {seconds / 60:.1f} minutes", ""]
         lines += [f"Reference: {kind}.{seen}", "", *table(figures, some)]
     return "\n".join([*lines, "", "### Systems", "", *_notes(figures), ""])
 
