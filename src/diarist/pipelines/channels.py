@@ -6,7 +6,7 @@ which another channel that talks is louder by `LEAK` decibels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from diarist.core.events import Emitter
 from diarist.core.protocols import SegmentationModel
-from diarist.core.time import Axis, to_samples
+from diarist.core.time import Axis
 from diarist.core.types import Float32, Turn
 from diarist.pipelines.config import TurnsConfig
-from diarist.pipelines.frontend import SECTION, SEGMENTATION_BATCH, Section, sections
+from diarist.pipelines.frontend import SECTION, Section, batches, sections
 from diarist.stages import activity, segment
 from diarist.stages.assign import NOBODY
 from diarist.stages.turns import label
@@ -48,19 +48,17 @@ def hear(
 ) -> Channel:
     """Speech probability and loudness of one channel's blocks, in bounded memory."""
     spec = model.spec
-    chunks = Axis(spec.chunk, to_samples(step, spec.sample_rate), sample_rate=spec.sample_rate)
+    chunks = segment.axis(spec, step)
     mean = activity.MovingMean(1)
     speech: list[Float32] = []
     level: list[Float32] = []
     total = 0
     for section in sections(blocks, SECTION * spec.sample_rate, spec.chunk):
-        batches = [[chunks.first(low + i) for i in range(batch)] for low, batch in _batches(section, chunks)]
-        cut = (segment.cut(section.samples, section.start, starts, chunks.size) for starts in batches)
-        for starts, heard in zip(
-            batches, pool.map(lambda samples: segment.read(model(samples), spec), cut), strict=True
-        ):
-            for start, row in zip(starts, heard.speech, strict=True):
-                mean.add(spec.frames.index_at(start), row[:, None])
+        cuts = list(batches(section, chunks))
+        parts = (segment.cut(section.samples, chunks.first(low) - section.start, num, chunks) for low, num in cuts)
+        for (low, _), heard in zip(cuts, pool.map(lambda part: segment.read(model(part), spec), parts), strict=True):
+            for chunk, row in enumerate(heard.speech, low):
+                mean.add(spec.frames.index_at(chunks.first(chunk)), row[:, None])
         until = mean.last if section.last else spec.frames.index_at(section.end)
         level.append(_levels(section, spec.frames, mean.first, until))
         speech.append(mean.take(until)[:, 0])
@@ -112,15 +110,6 @@ def same_sound(channels: list[Channel]) -> bool:
     first = channels[0].level
     others = (channel.level for channel in channels[1:])
     return all(len(o) == len(first) and np.ptp(o) > 0 and np.corrcoef(first, o)[0, 1] > SAME for o in others)
-
-
-def _batches(section: Section, chunks: Axis) -> Iterator[tuple[int, int]]:
-    """`(first chunk, number of chunks)` of every batch that starts in the section."""
-    first, last = -(-section.start // chunks.step), -(-section.end // chunks.step)
-    if section.total is not None:
-        last = min(last, chunks.count_covering(section.total))
-    for low in range(first, last, SEGMENTATION_BATCH):
-        yield low, min(SEGMENTATION_BATCH, last - low)
 
 
 def _levels(section: Section, frames: Axis, first: int, until: int) -> Float32:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from diarist.core.events import Emitter
 from diarist.core.protocols import EmbeddingModel, SegmentationModel
-from diarist.core.time import Axis, to_samples
+from diarist.core.time import Axis
 from diarist.core.types import Float32, Float64, Int64
 from diarist.pipelines.config import PipelineConfig, TurnsConfig
 from diarist.stages import activity, powerset, segment
@@ -29,7 +29,7 @@ from diarist.stages.subsegments import windows
 
 SECTION = 60  # seconds; a whole number of blocks
 BLOCK = 10  # seconds of audio that the embedding trunk sees at once
-SEGMENTATION_BATCH = 8
+SEGMENTATION_BATCH = 16
 POOLING_BATCH = 64
 
 Result = TypeVar("Result")
@@ -111,6 +111,15 @@ def sections(blocks: Iterable[Float32], size: int, lookahead: int) -> Iterator[S
         rest, start = rest[size:], end
 
 
+def batches(section: Section, chunks: Axis) -> Iterator[tuple[int, int]]:
+    """`(first chunk, number of chunks)` of every batch of chunks that begin in a section."""
+    first, last = -(-section.start // chunks.step), -(-section.end // chunks.step)
+    if section.total is not None:
+        last = min(last, chunks.count_covering(section.total))
+    for low in range(first, last, SEGMENTATION_BATCH):
+        yield low, min(SEGMENTATION_BATCH, last - low)
+
+
 class Listener:
     """Runs both models over one recording on a pool of threads. Use once."""
 
@@ -127,7 +136,7 @@ class Listener:
         spec, stride = segmentation.spec, embedding.spec.map_stride
         self.rate = spec.sample_rate
         self.frames = spec.frames
-        self.chunks = Axis(spec.chunk, to_samples(config.segmentation.step, self.rate), sample_rate=self.rate)
+        self.chunks = segment.axis(spec, config.segmentation.step)
         self.maps = Axis(FBANK.size + (stride - 1) * FBANK.step, stride * FBANK.step, sample_rate=self.rate)
         self._mean = activity.MovingMean(3)  # speech, overlap, number of local speakers
         self._local: list[NDArray[np.uint8]] = []
@@ -187,22 +196,18 @@ class Listener:
 
     def _segment(self, section: Section) -> list[Future[segment.LocalActivity]]:
         """Send every chunk that starts in the section to the workers."""
-        first, last = -(-section.start // self.chunks.step), -(-section.end // self.chunks.step)
-        if section.total is not None:
-            last = min(last, self.chunks.count_covering(section.total))
         futures = []
-        for low in range(first, last, SEGMENTATION_BATCH):
-            starts = [self.chunks.first(i) for i in range(low, min(low + SEGMENTATION_BATCH, last))]
-            batch = segment.cut(section.samples, section.start, starts, self.chunks.size)
+        for low, num in batches(section, self.chunks):
+            batch = segment.cut(section.samples, self.chunks.first(low) - section.start, num, self.chunks)
             futures.append(self._submit("segmentation", self._segment_batch, batch))
         return futures
 
     def _segment_batch(self, batch: Float32) -> segment.LocalActivity:
         return segment.read(self.segmentation(batch), self.segmentation.spec)
 
-    def _hear(self, section: Section, batches: list[Future[segment.LocalActivity]], expected: float | None) -> None:
+    def _hear(self, section: Section, heard: list[Future[segment.LocalActivity]], expected: float | None) -> None:
         """Finish a section: count speakers, embed where somebody talks, pool windows and local voices."""
-        for batch in (future.result() for future in batches):
+        for batch in (future.result() for future in heard):
             number = powerset.unpack(batch.bits, self.segmentation.spec.num_local).sum(axis=-1)
             values = np.stack([batch.speech, batch.overlap, number], axis=-1)
             for chunk, row in zip(batch.bits, values, strict=True):

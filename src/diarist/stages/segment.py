@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from diarist.core.protocols import SegmentationSpec
+from diarist.core.time import Axis, to_samples
 from diarist.core.types import Float32
 from diarist.stages import powerset
 
@@ -25,16 +27,25 @@ class LocalActivity:
     overlap: Float32
 
 
-def cut(samples: Float32, first: int, starts: list[int], size: int) -> Float32:
-    """Chunks of `size` samples that begin at the recording's samples `starts`; silence beyond the end.
+def axis(spec: SegmentationSpec, step: float) -> Axis:
+    """Where chunks lie: `step` seconds apart, to the nearest whole frame of the model, so that frames coincide."""
+    frame = spec.frames.step
+    return Axis(
+        spec.chunk, max(1, round(to_samples(step, spec.sample_rate) / frame)) * frame, sample_rate=spec.sample_rate
+    )
 
-    `samples` holds the recording from sample `first` on. Returns `(len(starts), size)`.
+
+def cut(samples: Float32, first: int, num: int, chunks: Axis) -> Float32:
+    """`num` chunks from sample `first` of `samples` on, silence beyond the end: `(num, chunks.size)`.
+
+    The rows are a sliding view, so that a model can see what they share.
     """
-    batch = np.zeros((len(starts), size), dtype=np.float32)
-    for row, start in zip(batch, starts, strict=True):
-        piece = samples[start - first : start - first + size]
-        row[: len(piece)] = piece
-    return batch
+    length = (num - 1) * chunks.step + chunks.size
+    stretch = np.zeros(length, dtype=np.float32)
+    piece = samples[first : first + length]
+    stretch[: len(piece)] = piece
+    view: Float32 = sliding_window_view(stretch, chunks.size)[:: chunks.step]
+    return view
 
 
 def read(scores: Float32, spec: SegmentationSpec) -> LocalActivity:
