@@ -54,9 +54,10 @@ def _parse(arguments: Sequence[str]) -> tuple[ModuleType, argparse.Namespace]:
     parser.add_argument("--version", action="version", version=f"diarist {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     wanted = next((word for word in arguments if not word.startswith("-")), None)
+    listing = wanted is None and "--version" not in arguments  # only the list of commands needs them all
     module: ModuleType | None = None
     for name, path in COMMANDS.items():
-        if wanted in COMMANDS and name != wanted:
+        if name != wanted and not listing:
             commands.add_parser(name, add_help=False)
             continue
         found = importlib.import_module(path)

@@ -9,17 +9,16 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from diarist import formats
-from diarist.audio.files import expand, unique_uris
 from diarist.cli.flags import add_config, given
-from diarist.cli.progress import ProgressBar
-from diarist.cli.table import render
-from diarist.core.types import Diarization
-from diarist.errors import InputError, UsageError
+from diarist.errors import DiaristError, InputError, UsageError
 from diarist.pipelines import presets
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
-from diarist.pipelines.offline import Diarizer
+
+if TYPE_CHECKING:
+    from diarist.core.types import Diarization
+    from diarist.pipelines.offline import Diarizer
 
 HELP = "who spoke when, in recordings"
 ENGINES = ("clustering",)
@@ -27,6 +26,9 @@ ENGINES = ("clustering",)
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
+    from diarist import formats
+
+    parser.usage = "%(prog)s AUDIO [AUDIO ...] [options]"  # the whole list would bury the message of a usage error
     parser.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings or folders of them; - is standard input")
     parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="the method: changes the answer")
     names = "; ".join(f"{p.name}: {p.summary}" for p in presets.PRESETS.values())
@@ -58,12 +60,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Diarize every recording; 1 where any of several failed. Raises `DiaristError`."""
+    from diarist.audio.files import expand, unique_uris
+    from diarist.pipelines.offline import Diarizer
+
     chosen: list[str] = args.format or []
     if len(chosen) > 1 and args.out is None:
         raise UsageError("several formats need a folder to go to: add --out DIR")
     config = presets.resolve(args.preset, args.preset_file, given(args, PipelineConfig()))
     diarizer = Diarizer(args.preset, config=config, **given(args, RuntimeConfig()))
     files = expand(args.audio)
+    _make_folder(args.out)
     failed = 0
     for path, uri in zip(files, unique_uris(files), strict=True):
         try:
@@ -81,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _diarize(diarizer: Diarizer, path: Path, uri: str, args: argparse.Namespace) -> Diarization:
+    from diarist.cli.progress import ProgressBar
+
     bounds = {name: getattr(args, name) for name in ("num_speakers", "min_speakers", "max_speakers")}
     with ProgressBar() as bar:
         hooks = () if args.quiet else (bar,)
@@ -95,6 +103,9 @@ def _diarize(diarizer: Diarizer, path: Path, uri: str, args: argparse.Namespace)
 
 def _deliver(result: Diarization, chosen: Sequence[str], args: argparse.Namespace, *, several: bool) -> None:
     """Write the answer where it was asked for."""
+    from diarist import formats
+    from diarist.cli.table import render
+
     if not args.quiet:
         for warning in result.warnings:
             print(f"diarist: warning: {result.uri}: {warning}", file=sys.stderr)
@@ -113,3 +124,13 @@ def _deliver(result: Diarization, chosen: Sequence[str], args: argparse.Namespac
     else:
         sys.stdout.write(render(result))
     sys.stdout.flush()
+
+
+def _make_folder(path: Path | None) -> None:
+    """The folder that answers go to, before the work begins."""
+    if path is None:
+        return
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DiaristError(f"cannot make the folder '{path}': {error.strerror}") from error
