@@ -13,17 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import soundfile
 
 from diarist.core.config import fingerprint
 from diarist.core.time import SAMPLE_RATE
-from diarist.core.types import Diarization, Float32, Turn
+from diarist.core.types import Diarization, Turn
 from diarist.errors import DiaristError, InputError, UsageError
 from diarist.simulate.config import SimulationConfig, TurnTaking
-from diarist.simulate.conversation import BLOCK, Simulated, in_memory, make
+from diarist.simulate.conversation import Simulated, make
 from diarist.simulate.sources import Speech, pool_fingerprint
 from diarist.simulate.statistics import calibrated
+from diarist.simulate.tracks import InMemory, OnDisk, blocks
 
 IN_MEMORY = 30 * 60.0
 """Longer conversations, in seconds, are made in a file."""
@@ -133,9 +133,9 @@ def _make_one(job: Job, index: int) -> Made:
     for left in job.output.glob(f".{uri}.*"):  # by a worker that was killed
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f".{uri}.", dir=job.output) as scratch:
-        buffer = _OnDisk(Path(scratch)) if job.config.duration[-1] > IN_MEMORY else in_memory
+        new_track = OnDisk(Path(scratch)) if job.config.duration[-1] > IN_MEMORY else InMemory
         made = make(
-            job.speakers, job.config, [job.seed, index], noise=job.noise, uri=uri, turns=job.turns, buffer=buffer
+            job.speakers, job.config, [job.seed, index], noise=job.noise, uri=uri, turns=job.turns, new_track=new_track
         )
         recipe = {"mark": job.mark(index), **made.recipe}
         try:
@@ -149,8 +149,8 @@ def _write(base: Path, made: Simulated, recipe: dict[str, Any], scratch: Path) -
     """The three files, aside and then renamed; the recipe comes last."""
     aside = scratch / "aside.flac"
     with soundfile.SoundFile(str(aside), "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as file:
-        for at in range(0, len(made.samples), BLOCK):
-            file.write(made.samples[at : at + BLOCK])
+        for _, block in blocks(made.track):
+            file.write(block)
     aside.replace(base.with_name(base.name + ".flac"))
     for suffix, text in ((".rttm", made.reference.to_rttm()), (".json", _dumps(recipe))):
         aside = scratch / f"aside{suffix}"
@@ -167,19 +167,6 @@ def _dumps(recipe: dict[str, Any]) -> str:
             text = "[\n  " + ",\n  ".join(map(json.dumps, value)) + "\n ]"
         lines.append(f" {json.dumps(key)}: {text}")
     return "{\n" + ",\n".join(lines) + "\n}\n"
-
-
-class _OnDisk:
-    """Room for samples in a file of a folder, so that hours of sound need little memory."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._num = 0
-
-    def __call__(self, num_samples: int) -> Float32:
-        self._num += 1
-        path = self._folder / f"{self._num}.f32"
-        return np.memmap(path, np.float32, "w+", shape=(max(num_samples, 1),))[:num_samples]
 
 
 _job: Job | None = None  # of a worker process

@@ -11,37 +11,30 @@ import numpy as np
 
 from diarist.core.config import fingerprint, to_dict
 from diarist.core.time import SAMPLE_RATE
-from diarist.core.types import Diarization, Float32, Waveform
+from diarist.core.types import Diarization, Waveform
 from diarist.simulate.config import Acoustics, SimulationConfig, TurnTaking
 from diarist.simulate.effects import ColouredNoise, FileNoise, Telephone
 from diarist.simulate.excerpts import FRAME, Excerpt
 from diarist.simulate.plan import FPS, Plan, Spoken, make_plan, perform, reference
 from diarist.simulate.sources import Speech
 from diarist.simulate.statistics import calibrated, statistics_of
+from diarist.simulate.tracks import InMemory, Track, add, blocks
 from diarist.simulate.voices import Voice, cast, lengths, needs, set_acoustics
-
-BLOCK = 30 * SAMPLE_RATE
-"""Samples that are worked on at once."""
 
 PEAK = 0.9
 """Louder recordings are turned down to this: nothing clips."""
 
-Buffer = Callable[[int], Float32]
-"""Makes room for a number of samples, all zero."""
+NewTrack = Callable[[int], Track]
+"""Makes a track of a number of samples."""
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """A finished conversation: `samples` `(num_samples,)` at 16 kHz, who spoke when, and how it was made."""
+    """A finished conversation: its sound at 16 kHz, who spoke when, and how it was made."""
 
-    samples: Float32
+    track: Track
     reference: Diarization
     recipe: dict[str, Any]
-
-
-def in_memory(num_samples: int) -> Float32:
-    """Room for samples in memory."""
-    return np.zeros(num_samples, np.float32)
 
 
 def simulate(
@@ -62,7 +55,7 @@ def simulate(
     where the turn-taking asked for cannot be had.
     """
     made = make(speakers, config or SimulationConfig(), seed, noise=noise, uri=uri)
-    return Waveform(made.samples, SAMPLE_RATE, uri), made.reference, made.recipe
+    return Waveform(made.track.read(0, made.track.num_samples), SAMPLE_RATE, uri), made.reference, made.recipe
 
 
 def make(
@@ -73,24 +66,25 @@ def make(
     noise: Sequence[Path] = (),
     uri: str = "simulated",
     turns: TurnTaking | None = None,
-    buffer: Buffer = in_memory,
+    new_track: NewTrack = InMemory,
 ) -> Simulated:
-    """As `simulate`, into a `buffer` that need not be memory. `turns` are `config.turns`, calibrated before."""
+    """As `simulate`, on a track that need not be in memory. `turns` are `config.turns`, calibrated before."""
     planning, casting, acoustic, noisy = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(4))
     turns = turns or calibrated(config.turns)
     plan = _plan(speakers, config, turns, planning)
     warnings: list[str] = []
     voices = cast(speakers, plan, config.reuse, casting, warnings)
     recipe = set_acoustics(voices, config.acoustics, acoustic)
-    samples, spoken, duration = _speak(plan, voices, buffer)
+    track, spoken = _speak(plan, voices, new_track)
     names = [voice.tape.speech.speaker for voice in voices]
+    duration = track.num_samples // FRAME
     said = reference(spoken, names, turns.bridge, uri, duration)
     source, recipe["noise"] = _draw_noise(noise, config.acoustics, noisy)
-    _add_noise(samples, said, source, float(recipe["noise"]["snr"]), buffer)
+    _add_noise(track, said, source, float(recipe["noise"]["snr"]), new_track(track.num_samples))
     recipe["phone"] = bool(noisy.random() < config.acoustics.phone)
     if recipe["phone"]:
-        _telephone(samples)
-    recipe["gain"] = round(20 * float(np.log10(_turn_down(samples))), 2)
+        _telephone(track)
+    recipe["gain"] = round(20 * float(np.log10(_turn_down(track))), 2)
     if isinstance(source, FileNoise):
         warnings += source.warnings
     head = {"uri": uri, "seed": seed if isinstance(seed, int) else list(seed), "fingerprint": fingerprint(config)}
@@ -103,7 +97,7 @@ def make(
     }
     shares = {name: round(seconds, 2) for name, seconds in said.talk_time().items()}
     people = [{**v.recipe, "talk_time": shares.get(v.tape.speech.speaker, 0.0)} for v in voices]
-    return Simulated(samples, said, {**head, "duration": duration / FPS, "speakers": people, **recipe, **tail})
+    return Simulated(track, said, {**head, "duration": duration / FPS, "speakers": people, **recipe, **tail})
 
 
 def _plan(speakers: Sequence[Speech], config: SimulationConfig, turns: TurnTaking, rng: np.random.Generator) -> Plan:
@@ -119,26 +113,18 @@ def _plan(speakers: Sequence[Speech], config: SimulationConfig, turns: TurnTakin
     return plan
 
 
-def _speak(plan: Plan, voices: Sequence[Voice], buffer: Buffer) -> tuple[Float32, list[Spoken[Excerpt]], int]:
-    """The voices alone, what was said without its sound, and how many frames the conversation has."""
-    samples = buffer(plan.duration * FRAME)
+def _speak(plan: Plan, voices: Sequence[Voice], new_track: NewTrack) -> tuple[Track, list[Spoken[Excerpt]]]:
+    """The voices alone, and what was said without its sound."""
+    track = new_track(plan.duration * FRAME)
     spoken: list[Spoken[Excerpt]] = []
     for s in perform(plan, lambda speaker, length: voices[speaker].tape.take(length)):
         before, sound = voices[s.speaker].say(s.piece)
-        _add(samples, s.start * FRAME - before, sound)
+        add(track, s.start * FRAME - before, sound)
         spoken.append(replace(s, piece=s.piece.silent()))
     last = max((s.end for s in spoken), default=0)
-    used_up = plan.duration - last > 10 * FPS
-    duration = min(last + FPS // 2, plan.duration) if used_up else plan.duration
-    return samples[: duration * FRAME], spoken, duration
-
-
-def _add(samples: Float32, at: int, sound: Float32) -> None:
-    """Add a sound; what lies outside is lost."""
-    sound = sound[max(-at, 0) :]
-    at = max(at, 0)
-    num = min(len(sound), len(samples) - at)
-    samples[at : at + num] += sound[:num]
+    if plan.duration - last > 10 * FPS:  # nothing was left to say
+        track.num_samples = (last + FPS // 2) * FRAME
+    return track, spoken
 
 
 def _told(spoken: Spoken[Excerpt], names: Sequence[str]) -> dict[str, Any]:
@@ -163,47 +149,43 @@ def _draw_noise(
     return ColouredNoise(slope, rng), {"kind": "coloured", "snr": snr, "slope": slope}
 
 
-def _add_noise(
-    samples: Float32, said: Diarization, source: ColouredNoise | FileNoise, snr: float, buffer: Buffer
-) -> None:
-    """Add noise whose power is `snr` dB under the power of the voices where somebody talks."""
-    talk = np.zeros(len(samples) // FRAME + 1, np.int32)
+def _add_noise(track: Track, said: Diarization, source: ColouredNoise | FileNoise, snr: float, noise: Track) -> None:
+    """Add noise whose power is `snr` dB under the power of the voices where somebody talks; `noise` is for work."""
+    talk = np.zeros(track.num_samples // FRAME + 1, np.int32)
     for turn in said.turns:
         talk[round(turn.start * FPS)] += 1
         talk[round(turn.end * FPS)] -= 1
     active = np.cumsum(talk)[:-1] > 0
-    noise = buffer(len(samples))
     heard, total = 0.0, 0.0
-    for at in range(0, len(samples), BLOCK):
-        block = samples[at : at + BLOCK].astype(np.float64) ** 2
-        frames = block.reshape(-1, FRAME).sum(axis=1)
+    for at, block in blocks(track):
+        frames = np.sum(block.reshape(-1, FRAME).astype(np.float64) ** 2, axis=1)
         heard += float(frames[active[at // FRAME : at // FRAME + len(frames)]].sum())
-        noise[at : at + BLOCK] = source.read(len(block))
-        total += float(np.sum(noise[at : at + BLOCK].astype(np.float64) ** 2))
+        added = source.read(len(block))
+        noise.write(at, added)
+        total += float(np.sum(added.astype(np.float64) ** 2))
     if not active.any() or total == 0:
         return
-    gain = np.float32(np.sqrt(heard / (active.sum() * FRAME) / (total / len(samples)) * 10 ** (-snr / 10)))
-    for at in range(0, len(samples), BLOCK):
-        samples[at : at + BLOCK] += gain * noise[at : at + BLOCK]
+    gain = np.sqrt(heard / (active.sum() * FRAME) / (total / track.num_samples) * 10 ** (-snr / 10))
+    for at, block in blocks(track):
+        track.write(at, block + np.float32(gain) * noise.read(at, len(block)))
 
 
-def _telephone(samples: Float32) -> None:
+def _telephone(track: Track) -> None:
     """Send everything through a telephone, in place."""
     telephone = Telephone()
     done = 0
-    for at in range(0, len(samples), BLOCK):
-        block = telephone(samples[at : at + BLOCK])
-        samples[done : done + len(block)] = block
-        done += len(block)
-    samples[done:] = telephone.finish()[: len(samples) - done]
+    for _, block in blocks(track):
+        heard = telephone(block)
+        track.write(done, heard)
+        done += len(heard)
+    track.write(done, telephone.finish()[: track.num_samples - done])
 
 
-def _turn_down(samples: Float32) -> float:
+def _turn_down(track: Track) -> float:
     """Scale in place so that no sample is over `PEAK`; by how much."""
-    starts = range(0, len(samples), BLOCK)
-    peak = max((float(np.abs(samples[at : at + BLOCK]).max()) for at in starts), default=0.0)
+    peak = max((float(np.abs(block).max()) for _, block in blocks(track)), default=0.0)
     if peak <= PEAK:
         return 1.0
-    for at in starts:
-        samples[at : at + BLOCK] *= np.float32(PEAK / peak)
+    for at, block in blocks(track):
+        track.write(at, block * np.float32(PEAK / peak))
     return PEAK / peak

@@ -75,7 +75,7 @@ def test_long_conversations_are_made_on_disk_and_are_the_same(folder, tmp_path, 
     speakers = find_speakers([folder])
     list(simulate_many(speakers, tmp_path / "memory", 2, CONFIG))
     monkeypatch.setattr(batch, "IN_MEMORY", 1.0)
-    monkeypatch.setattr(batch, "in_memory", None)
+    monkeypatch.setattr(batch, "InMemory", None)
     list(simulate_many(speakers, tmp_path / "disk", 2, CONFIG))
     assert hashes(tmp_path / "memory") == hashes(tmp_path / "disk")
 
