@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from diarist.core.protocols import SegmentationSpec
 from diarist.core.time import Axis, to_samples
 from diarist.core.types import Float32
+from diarist.errors import ConfigError
 from diarist.stages import powerset
 
 
@@ -28,8 +29,13 @@ class LocalActivity:
 
 
 def axis(spec: SegmentationSpec, step: float) -> Axis:
-    """Where chunks lie: `step` seconds apart, to the nearest whole frame of the model, so that frames coincide."""
-    frame = spec.frames.step
+    """Where chunks lie: `step` seconds apart, to the nearest whole frame of the model, so that frames coincide.
+
+    Raises `ConfigError` for a step that leaves gaps between chunks.
+    """
+    frame, longest = spec.frames.step, spec.chunk / spec.sample_rate
+    if step > longest:
+        raise ConfigError(f"'segmentation.step' must be at most {longest:g} (seconds in a chunk), not {step:g}")
     return Axis(
         spec.chunk, max(1, round(to_samples(step, spec.sample_rate) / frame)) * frame, sample_rate=spec.sample_rate
     )

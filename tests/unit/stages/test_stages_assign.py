@@ -13,6 +13,7 @@ from diarist.stages.assign import (
     hear,
     match_chunk,
     match_local,
+    most_heard,
     nearest_index,
     speakers_by_frame,
     unit,
@@ -131,3 +132,16 @@ def test_speakers_of_a_frame():
 def test_one_speaker_cannot_overlap_himself():
     count = np.array([2, 2], np.uint8)
     assert speakers_by_frame(count, np.zeros(2, int), np.full((2, 1), 3, np.uint8)).tolist() == [[0, -1], [0, -1]]
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 12), st.integers(1, 5), st.integers(0, 999))
+def test_most_heard_gives_as_many_as_talk(num_frames, num_speakers, seed):
+    rng = np.random.default_rng(seed)
+    heard = rng.integers(0, 4, size=(num_frames, num_speakers)).astype(np.uint8)
+    count = rng.integers(0, 4, size=num_frames).astype(np.uint8)
+    chosen = most_heard(heard, count)
+    for frame in range(num_frames):
+        ranked = sorted(range(num_speakers), key=lambda speaker: (-int(heard[frame, speaker]), speaker))
+        said = [speaker for speaker in ranked if heard[frame, speaker]][: count[frame]]
+        assert chosen[frame].tolist() == said + [NOBODY] * (chosen.shape[1] - len(said))

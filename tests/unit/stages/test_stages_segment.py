@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from diarist.core.protocols import SegmentationSpec
 from diarist.core.time import Axis
+from diarist.errors import ConfigError
 from diarist.stages import segment
 from diarist.stages.powerset import mapping
 
@@ -17,16 +18,27 @@ def spec(num_local=3, most=2):
     return SegmentationSpec(chunk=10, num_frames=5, frames=Axis(2, 2), num_local=num_local, max_simultaneous=most)
 
 
-@given(st.integers(0, 30), st.integers(0, 12), st.lists(st.integers(0, 30), max_size=5), st.integers(1, 9))
-def test_chunks_are_the_recording_then_silence(num_samples, first, offsets, size):
+@given(st.integers(0, 60), st.integers(0, 30), st.integers(1, 5), st.integers(1, 12), st.integers(1, 9))
+def test_chunks_are_the_recording_then_silence(num_samples, first, num, size, step):
     recording = np.arange(1, num_samples + 1, dtype=np.float32)
-    first = min(first, num_samples)
-    starts = [first + offset for offset in offsets]
-    cut = segment.cut(recording[first:], first, starts, size)
-    padded = np.concatenate([recording, np.zeros(100, np.float32)])
-    assert cut.shape == (len(starts), size) and cut.dtype == np.float32
-    for row, start in zip(cut, starts, strict=True):
-        np.testing.assert_array_equal(row, padded[start : start + size])
+    cut = segment.cut(recording, first, num, Axis(size, step))
+    padded = np.concatenate([recording, np.zeros(200, np.float32)])
+    assert cut.shape == (num, size) and cut.dtype == np.float32
+    for index, row in enumerate(cut):
+        np.testing.assert_array_equal(row, padded[first + index * step :][:size])
+
+
+@given(st.floats(0.1, 10.0), st.sampled_from([270, 160, 320]))
+def test_chunks_lie_on_whole_frames_near_the_step_asked_for(step, frame):
+    seconds = SegmentationSpec(160_000, 589, Axis(991, frame), 3, 2)
+    chunks = segment.axis(seconds, step)
+    assert chunks.size == 160_000 and chunks.start == 0 and chunks.step >= frame
+    assert chunks.step % frame == 0 and abs(chunks.step - step * 16_000) <= max(frame / 2 + 1, 1)
+
+
+def test_a_step_longer_than_a_chunk_would_leave_gaps():
+    with pytest.raises(ConfigError, match=r"'segmentation\.step' must be at most 10 .*, not 10\.1"):
+        segment.axis(SegmentationSpec(160_000, 589, Axis(991, 270), 3, 2), 10.1)
 
 
 @pytest.mark.parametrize("num_local, most", [(3, 2), (4, 2), (2, 2), (4, 3), (8, 2)])
