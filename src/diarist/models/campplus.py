@@ -6,8 +6,10 @@ import numpy as np
 
 from diarist.core.protocols import EmbeddingSpec
 from diarist.core.types import Float32
+from diarist.models.checks import check_features, check_weights
 from diarist.models.nets import campplus, campplus_int8
-from diarist.models.onnx import check_features, check_weights, session
+from diarist.models.onnx import session
+from diarist.models.pooling import weighted_statistics
 
 
 class CamPlusPlus:
@@ -44,23 +46,3 @@ class CamPlusPlus:
         """Maps `(batch, num_maps, 512)` under `(batch, num_local, num_maps)` to `(batch, num_local, 192)`."""
         check_weights(maps, weights)
         return self._head(weighted_statistics(maps, weights, self.spec.min_frames))
-
-
-def weighted_statistics(maps: Float32, weights: Float32, min_frames: int) -> Float32:
-    """Mean and unbiased standard deviation over time under weights, `(batch, num_local, 2 * channels)`.
-
-    NaN where fewer than `min_frames` weights are above zero. With weights of 0 and 1 they are those of the chosen maps.
-    """
-    weights = np.asarray(weights, dtype=np.float32)
-    total = weights.sum(axis=2, keepdims=True)
-    few = np.count_nonzero(weights, axis=2, keepdims=True) < min_frames
-    total = np.where(few, np.float32(1), total)
-    centre = maps.mean(axis=1, keepdims=True) if maps.shape[1] else np.zeros_like(maps[:, :1])
-    centred = maps - centre  # keeps the squares small, so that float32 is enough
-    mean: Float32 = weights @ centred / total
-    spread = total - np.square(weights).sum(axis=2, keepdims=True) / total
-    square = weights @ np.square(centred) - total * np.square(mean)
-    deviation = np.sqrt(np.maximum(square, 0) / np.where(spread > 0, spread, np.float32(1)))
-    statistics: Float32 = np.concatenate([mean + centre, deviation], axis=2)
-    statistics[few[..., 0]] = np.nan
-    return statistics

@@ -16,7 +16,9 @@ import onnxruntime
 from diarist.core.protocols import EmbeddingSpec, SegmentationSpec
 from diarist.core.time import SAMPLE_RATE, Axis
 from diarist.core.types import Float32
-from diarist.errors import UsageError, WeightsError
+from diarist.errors import WeightsError
+from diarist.models.checks import check_chunks, check_features, check_weights
+from diarist.stages.powerset import MAX_LOCAL
 
 PYANNOTE_FRAMES = Axis(size=991, step=270)
 _PROBE_SECONDS = 10
@@ -137,30 +139,9 @@ class OnnxEmbedding:
         return embedding
 
 
-def check_chunks(batch: Float32, spec: SegmentationSpec) -> None:
-    """Raise `UsageError` unless the shape is `(batch, spec.chunk)`."""
-    if batch.ndim != 2 or batch.shape[1] != spec.chunk:
-        raise UsageError(f"a segmentation network takes (batch, {spec.chunk}) samples, not {batch.shape}")
-
-
-def check_features(fbank: Float32, spec: EmbeddingSpec) -> None:
-    """Raise `UsageError` unless the shape is `(batch, num_fbank, spec.num_mels)`."""
-    if fbank.ndim != 3 or fbank.shape[2] != spec.num_mels:
-        raise UsageError(f"an embedding network takes (batch, num_fbank, {spec.num_mels}) features, not {fbank.shape}")
-
-
-def check_weights(maps: Float32, weights: Float32) -> None:
-    """Raise `UsageError` unless weights `(batch, num_local, num_maps)` fit maps `(batch, num_maps, channels)`."""
-    if maps.ndim != 3 or weights.ndim != 3 or (len(maps), maps.shape[1]) != (len(weights), weights.shape[2]):
-        raise UsageError(
-            f"weights {weights.shape} do not fit maps {maps.shape}: "
-            "they must be (batch, num_local, num_maps) and (batch, num_maps, channels)"
-        )
-
-
 def powerset_of(num_classes: int) -> tuple[int, int] | None:
     """`(num_local, 2)` where so many classes are the sets of at most two of three or more speakers."""
-    return next(((n, 2) for n in range(3, 12) if num_classes == 1 + n + comb(n, 2)), None)
+    return next(((n, 2) for n in range(3, MAX_LOCAL + 1) if num_classes == 1 + n + comb(n, 2)), None)
 
 
 def _only(loaded: onnxruntime.InferenceSession, path: Path) -> tuple[Any, Any]:

@@ -9,8 +9,9 @@ from diarist.core.protocols import SegmentationSpec
 from diarist.core.time import SAMPLE_RATE
 from diarist.core.types import Float32
 from diarist.errors import WeightsError
+from diarist.models.checks import check_chunks
 from diarist.models.nets import pyannet
-from diarist.models.onnx import check_chunks, powerset_of, session
+from diarist.models.onnx import powerset_of, session
 
 CHUNK = 10 * SAMPLE_RATE
 _SHARED = 16  # chunks that go through the filters together
