@@ -16,6 +16,7 @@ from diarist.core.types import Diarization
 from diarist.errors import ExtraError, InputError, UsageError
 from diarist.evaluation.report import Convention
 from diarist.evaluation.score import Bool, Comparison, Span
+from diarist.formats.writing import write_aside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +47,7 @@ _TINT = "#FBE6DC"  # behind the lanes wherever there is an error
 # (seconds a row, rows at most): the first that is enough is taken.
 _ROWS = ((60, 4), (120, 6), (300, 24), (600, 24), (1200, 24), (1800, 24), (3600, 48))
 _TICKS = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 1800, 3600)  # seconds
-_WIDTH, _LANE, _ROW, _HEADER = 15.0, 0.19, 0.42, 1.0  # inches: page; lane; what a row adds; title and legend
+_WIDTH, _LEFT, _LANE, _ROW, _HEADER = 16.0, 2.5, 0.19, 0.42, 1.0  # inches: page; names; lane; a row's axis; title
 _MOST_PIXELS = 30_000
 
 
@@ -68,8 +69,8 @@ class _Lane:
 def save_plot(comparison: Comparison, path: str | Path, convention: Convention | None = None) -> None:
     """Draw `plot_errors` into a .png, .svg or .pdf file.
 
-    Raises `UsageError` for another suffix, `ExtraError` without matplotlib, `InputError` where the file cannot be
-    written or there is nothing to draw.
+    Raises `UsageError` for another suffix, `ExtraError` without matplotlib, `InputError` where there is nothing to
+    draw, `DiaristError` where the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
@@ -78,17 +79,11 @@ def save_plot(comparison: Comparison, path: str | Path, convention: Convention |
     import matplotlib
 
     dpi = min(130.0, _MOST_PIXELS / figure.get_figheight())
-    aside = path.with_name(f".{path.name}.part")
     settings = {"svg.hashsalt": "diarist", "svg.fonttype": "none", "hatch.linewidth": 0.6}
     metadata = {".png": {}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[path.suffix.lower()]
-    try:
-        with matplotlib.rc_context(settings), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script that the font lacks
-            figure.savefig(aside, format=path.suffix[1:].lower(), dpi=dpi, metadata=metadata)
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise InputError(f"cannot write '{path}': {error.strerror}") from error
+    with write_aside(path) as aside, matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script that the font lacks
+        figure.savefig(aside, format=path.suffix[1:].lower(), dpi=dpi, metadata=metadata)
 
 
 def plot_errors(comparison: Comparison, convention: Convention | None = None) -> Figure:
@@ -111,7 +106,7 @@ def plot_errors(comparison: Comparison, convention: Convention | None = None) ->
     figure = Figure(figsize=(_WIDTH, height))
     top = height - _HEADER
     for (start, end, shown), tall in zip(rows, heights, strict=True):
-        axes = figure.add_axes((1.75 / _WIDTH, (top - tall) / height, (_WIDTH - 1.95) / _WIDTH, tall / height))
+        axes = figure.add_axes((_LEFT / _WIDTH, (top - tall) / height, (_WIDTH - _LEFT - 0.2) / _WIDTH, tall / height))
         _draw_row(axes, start, end, shown, unscored)
         top -= tall + _ROW
     _draw_header(figure, comparison, convention or Convention(), bool(unscored), height)
@@ -189,12 +184,13 @@ def _draw_row(axes: Axes, start: float, end: float, lanes: list[_Lane], unscored
         axes.broken_barh(spans, facecolors=lane.colour, edgecolors=edge, linewidth=0.7, **bars)
         if lane.hatch:
             axes.broken_barh(spans, facecolors="none", edgecolors=hatching, hatch=lane.hatch, linewidth=0, **bars)
+    group_at = (0.1 - _LEFT) / (_WIDTH - _LEFT - 0.2)  # as a part of the axes' width
     top = 0
     for group, members in itertools.groupby(lanes, key=lambda lane: lane.group):
         num = len(list(members))
         axes.axhline(top, color="#444444", linewidth=0.8, zorder=3)
         middle = 1 - (top + num / 2) / len(lanes)
-        axes.text(-0.127, middle, group, transform=axes.transAxes, va="center", ha="left", size=8, weight="bold")
+        axes.text(group_at, middle, group, transform=axes.transAxes, va="center", ha="left", size=8, weight="bold")
         top += num
     axes.set(xlim=(start, end), ylim=(len(lanes), 0))
     axes.set_yticks(np.arange(len(lanes)) + 0.5, [_literal(lane.name) for lane in lanes], size=7)
@@ -216,7 +212,7 @@ def _draw_header(
     parts = f"miss {e.miss_rate:.1%} + false alarm {e.false_alarm_rate:.1%} + confusion {e.confusion_rate:.1%}"
     title = f"{_short(comparison.reference.uri, 40)}:   DER {e.der:.1%} = {parts};   JER {e.jer:.1%}"
     title += f";   speakers: {e.ref_speakers} in the reference, {e.hyp_speakers} found"
-    left = 1.75 / _WIDTH
+    left = _LEFT / _WIDTH
     figure.text(left, 1 - 0.3 / height, _literal(title), size=12, weight="bold", va="center")
     figure.text(left, 1 - 0.53 / height, _literal(str(convention)), size=8, va="center", color="#444444")
     patches = []

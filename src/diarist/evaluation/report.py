@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,8 +20,9 @@ BREAKDOWNS: tuple[Breakdown, ...] = ("speakers", "overlap")
 RATES = ("der", "miss_rate", "false_alarm_rate", "confusion_rate", "jer")
 
 POOLED = "summed error time over summed reference speech time; JER over all speakers"
-MEAN = "plain mean of the recordings' rates"
+MEAN = "plain mean of the rates of recordings with speech to score"
 
+_COLUMNS = 100
 _RATE_NAMES = ("DER %", "miss", "FA", "conf", "JER %")
 _LEGEND = (
     "DER = miss + FA (false alarm) + conf (confusion), over speech: seconds of reference speaker time",
@@ -89,9 +91,9 @@ class Report:
         return sum(self.files.values(), Errors())
 
     def mean(self) -> dict[str, float]:
-        """The plain mean over recordings of each of `RATES`; 0 without recordings."""
-        num = max(len(self.files), 1)
-        return {name: sum(getattr(e, name) for e in self.files.values()) / num for name in RATES}
+        """The plain mean of each of `RATES` over the recordings with reference speech to score; 0 without any."""
+        spoken = [errors for _, errors in sorted(self.files.items()) if errors.total]
+        return {name: sum(getattr(e, name) for e in spoken) / max(len(spoken), 1) for name in RATES}
 
     def groups(self, by: Breakdown) -> dict[str, Errors]:
         """Pooled errors by the number of speakers in the reference, or by its share of overlapped speech."""
@@ -145,7 +147,8 @@ class Report:
         sums: list[tuple[Any, ...]] = [(num, *_RATE_NAMES, "speech", "ovl %", "files", "count %", "off by")]
         sums += [_sum_row(name, e) for name, e in groups.items()]
         sums.insert(2, ("mean", *_percents(self.mean()), "", "", "", "", ""))
-        blocks = [[f"convention: {self.convention}"], _table(files), _table(sums), list(_LEGEND)]
+        convention = textwrap.wrap(f"convention: {self.convention}", _COLUMNS, subsequent_indent="  ")
+        blocks = [convention, _table(files), _table(sums), list(_LEGEND)]
         return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
@@ -228,11 +231,11 @@ def _sum_row(name: str, errors: Errors) -> tuple[Any, ...]:
     return (name, *rates, f"{errors.total:.1f}", overlap, errors.files, right, f"{errors.mean_count_error:.2f}")
 
 
-def _table(rows: Sequence[Sequence[Any]], columns: int = 100) -> list[str]:
+def _table(rows: Sequence[Sequence[Any]]) -> list[str]:
     """Aligned lines: names to the left, shortened in their middle where the line would get too long; figures right."""
     texts = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in texts) for i in range(len(texts[0]))]
-    widest = max(columns - sum(widths[1:]) - 2 * len(widths[1:]), 12)
+    widest = max(_COLUMNS - sum(widths[1:]) - 2 * len(widths[1:]), 12)
     if widths[0] > widest:
         widths[0] = widest
         for row in texts:

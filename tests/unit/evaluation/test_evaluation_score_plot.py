@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from diarist.core.types import Diarization, Turn
-from diarist.errors import ExtraError, InputError, UsageError
+from diarist.errors import DiaristError, ExtraError, InputError, UsageError
 from diarist.evaluation.plot import plot_errors, save_plot
 from diarist.evaluation.report import Convention
 from diarist.evaluation.score import compare
@@ -129,7 +129,7 @@ def test_a_suffix_that_is_no_picture(tmp_path):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(DiaristError, match="cannot write"):
         save_plot(compare(REFERENCE, REFERENCE), tmp_path / "no" / "a.png")
 
 

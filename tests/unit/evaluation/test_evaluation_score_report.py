@@ -31,6 +31,12 @@ def test_pooled_is_the_sum_and_mean_is_the_mean():
     assert report.mean()["der"] == pytest.approx(0.2)
 
 
+def test_the_mean_leaves_out_recordings_with_nothing_to_score():
+    silent = (said("silent"), said("silent", (0, 1, "x")))
+    assert score_files([*PAIRS, silent]).mean() == score_files(PAIRS).mean()
+    assert score_files([*PAIRS, silent]).pooled.false_alarm == 1.0
+
+
 def test_reports_of_parts_add_up():
     whole = score_files(PAIRS)
     parts = score_files(PAIRS[:1]) + score_files(PAIRS[1:])
@@ -100,6 +106,13 @@ def test_text_fits_a_hundred_columns():
     assert ["right", *["0.00"] * 5, "20.0", "0.0", "2", "2"] in lines
     assert ["long", "40.00", "30.00", "0.00", "10.00", "71.43", "100.0", "42.9", "3", "1"] in lines
     assert any(line[:2] == ["3", "recordings"] for line in lines)
+
+
+def test_a_long_convention_is_wrapped():
+    convention = Convention(0.5, True, "a-name-of-a-uem.uem", "made by hand by three people, and agreed on by two")
+    text = score_files(PAIRS, convention).to_text()
+    assert max(len(line) for line in text.splitlines()) <= 100
+    assert " ".join(text.split("\n\n")[0].split()) == f"convention: {convention}"
 
 
 def test_csv_has_a_row_for_each_recording_and_sum():
