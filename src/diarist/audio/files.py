@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -50,9 +51,9 @@ def unique_uris(paths: Sequence[str | Path]) -> list[str]:
 
 
 def _expand_one(path: Path) -> Iterator[Path]:
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - False for names that cannot be, where Path.is_dir raises
         yield from _recordings(path)
-    elif any(sign in str(path) for sign in "*?[") and not path.exists():
+    elif any(sign in str(path) for sign in "*?[") and not os.path.exists(path):  # noqa: PTH110 - likewise
         matches = sorted(glob.glob(str(path)))  # noqa: PTH207 - Path.glob refuses absolute patterns
         if not matches:
             raise InputError(f"no file matches {str(path)!r}")

@@ -50,6 +50,11 @@ def test_a_name_that_looks_like_a_pattern(folder: Path) -> None:
     assert expand([path]) == [path]
 
 
+def test_names_that_cannot_be_are_left_to_the_reader(tmp_path: Path) -> None:
+    paths = [tmp_path / ("x" * 300), tmp_path / "a\0b.wav"]
+    assert expand(paths) == paths
+
+
 def test_a_folder_without_recordings(folder: Path) -> None:
     with pytest.raises(InputError, match=r"no recordings in folder '.*empty'"):
         expand([folder / "empty"])
