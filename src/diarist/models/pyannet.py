@@ -39,7 +39,7 @@ class PyanNet:
         self._back = session(pyannet.back_graph(tensors, self._num_pooled, int8=int8).serialize())
         self._weight, self._bias = pyannet.scaling(tensors)
         filters = pyannet.sinc_filters(tensors)
-        self._sums = filters[: len(filters) // 2].sum(axis=1).astype(np.float32)  # of the even ones
+        self._sums = filters[: len(filters) // 2].sum(axis=1, dtype=np.float64).astype(np.float32)  # of the even ones
         self._num_classes = num_classes
         self.spec = SegmentationSpec(CHUNK, pyannet.FRAMES.count_inside(CHUNK), pyannet.FRAMES, *speakers)
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarist.core.time import SAMPLE_RATE, Axis
-from diarist.core.types import Float64
+from diarist.core.types import Float32, Float64
 from diarist.models import quantize
 from diarist.models.graph import MICROSOFT, Graph
 from diarist.models.quantize import Grid, Quantized
@@ -31,7 +31,7 @@ STRIDE, KERNEL, POOL = 10, 251, 3  # of the filters
 HOP = STRIDE * POOL  # samples from one pooled value to the next
 SLOPE = 0.01  # of the leaky rectifiers
 _EPSILON = 1e-5
-_LOWEST_HZ, _NARROWEST_HZ = 50.0, 50.0
+_LOWEST_HZ = _NARROWEST_HZ = np.float32(50)
 # What a convolution reads, normalised over the chunk. Rarely above 30 deviations, and what is negative is 0.01 of what
 # it was: measured on real recordings, clipping there changes no more than the rounding does.
 _NORMALISED = Grid.covering(-0.1, 30.0)
@@ -49,19 +49,22 @@ def scaling(tensors: Tensors) -> tuple[float, float]:
     return float(weight[0]), float(bias[0])
 
 
-def sinc_filters(tensors: Tensors) -> Float64:
-    """The filters `(80, 251)` from their edges: 40 even (cosine) ones, then 40 odd (sine) ones."""
+def sinc_filters(tensors: Tensors) -> Float32:
+    """The filters `(80, 251)` from their edges: 40 even (cosine) ones, then 40 odd (sine) ones.
+
+    In float32, as in training: the constant that the network adds to the sound makes it sensitive to their sums.
+    """
     name = "sincnet.conv1d.0.filterbank"
-    low = _LOWEST_HZ + np.abs(tensors[f"{name}.low_hz_"].astype(np.float64))  # (40, 1)
-    high = np.clip(low + _NARROWEST_HZ + np.abs(tensors[f"{name}.band_hz_"]), _LOWEST_HZ, SAMPLE_RATE / 2)
-    times = tensors[f"{name}.n_"].astype(np.float64)  # (1, 125), 2 pi t before the middle
-    taper = tensors[f"{name}.window_"].astype(np.float64) / (times / 2)
-    even = (np.sin(high @ times) - np.sin(low @ times)) * taper
-    odd = (np.cos(low @ times) - np.cos(high @ times)) * taper
-    band = high - low
-    even = np.hstack([even, 2 * band, even[:, ::-1]])
-    odd = np.hstack([odd, np.zeros_like(band), -odd[:, ::-1]])
-    return np.vstack([even, odd]) / np.tile(2 * band, (2, 1))
+    low_hz, band_hz, times, taper = (tensors[f"{name}.{k}"] for k in ("low_hz_", "band_hz_", "n_", "window_"))
+    low = _LOWEST_HZ + np.abs(low_hz)  # (40, 1)
+    high = np.clip(low + _NARROWEST_HZ + np.abs(band_hz), _LOWEST_HZ, np.float32(SAMPLE_RATE / 2))
+    below, above = low * times, high * times  # radians, (40, 125)
+    even = (np.sin(above) - np.sin(below)) / (times / 2) * taper
+    odd = (np.cos(below) - np.cos(above)) / (times / 2) * taper
+    double = 2 * (high - low)
+    even = np.hstack([even, double, even[:, ::-1]]) / double
+    odd = np.hstack([odd, np.zeros_like(double), -odd[:, ::-1]]) / double
+    return np.vstack([even, odd]).astype(np.float32)
 
 
 def front_graph(tensors: Tensors) -> Graph:
