@@ -20,6 +20,7 @@ from diarist.core.events import Emitter
 from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.core.time import Axis
 from diarist.core.types import Float32, Float64, Int64
+from diarist.errors import Cancelled
 from diarist.pipelines.config import PipelineConfig, TurnsConfig
 from diarist.stages import activity, powerset, segment
 from diarist.stages.embed import at_maps, pool_local, pool_windows
@@ -150,18 +151,18 @@ class Listener:
         self._kept = np.zeros((0, 0), dtype=np.float32)  # maps from `_kept_first` on
         self._kept_first = 0
         self._unvoiced = 0  # first chunk whose voices have not been looked at
+        self._stopped = False
 
     def __call__(self, blocks: Iterable[Float32], expected: float | None = None) -> Evidence:
-        """Blocks of samples to evidence; `expected` seconds are shown as the goal of the progress."""
-        total = 0
-        ahead: tuple[Section, list[Future[segment.LocalActivity]]] | None = None
-        for section in sections(blocks, SECTION * self.rate, self.chunks.size):
-            following = (section, self._segment(section))
-            if ahead is not None:
-                self._hear(*ahead, expected)
-            ahead, total = following, section.end
-        if ahead is not None:
-            self._hear(*ahead, expected)
+        """Blocks of samples to evidence; `expected` seconds are shown as the goal of the progress.
+
+        Where it ends in an error, or is interrupted, work that waits for a thread is not begun any more.
+        """
+        try:
+            total = self._listen(blocks, expected)
+        except BaseException:
+            self._stopped = True
+            raise
         embeddings, times, owners = self._rows()
         return Evidence(
             num_samples=total,
@@ -176,6 +177,19 @@ class Listener:
             owners=owners,
             voices=self._voices,
         )
+
+    def _listen(self, blocks: Iterable[Float32], expected: float | None) -> int:
+        """Go through all sections; the number of samples."""
+        total = 0
+        ahead: tuple[Section, list[Future[segment.LocalActivity]]] | None = None
+        for section in sections(blocks, SECTION * self.rate, self.chunks.size):
+            following = (section, self._segment(section))
+            if ahead is not None:
+                self._hear(*ahead, expected)
+            ahead, total = following, section.end
+        if ahead is not None:
+            self._hear(*ahead, expected)
+        return total
 
     def _rows(self) -> tuple[Float32, Float64, Int64]:
         """What is to be clustered: the windows, or every local speaker that has a voice."""
@@ -317,6 +331,8 @@ class Listener:
 
     def _submit(self, stage: str, work: Callable[..., Result], *arguments: object) -> Future[Result]:
         def timed() -> Result:
+            if self._stopped:
+                raise Cancelled(f"cancelled in stage '{stage}'")
             begun = time.perf_counter()
             result = work(*arguments)
             self._emitter.add(stage, time.perf_counter() - begun)

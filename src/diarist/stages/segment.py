@@ -36,9 +36,8 @@ def axis(spec: SegmentationSpec, step: float) -> Axis:
     frame, longest = spec.frames.step, spec.chunk / spec.sample_rate
     if step > longest:
         raise ConfigError(f"'segmentation.step' must be at most {longest:g} (seconds in a chunk), not {step:g}")
-    return Axis(
-        spec.chunk, max(1, round(to_samples(step, spec.sample_rate) / frame)) * frame, sample_rate=spec.sample_rate
-    )
+    num = min(max(1, round(to_samples(step, spec.sample_rate) / frame)), spec.num_frames)  # every frame in some chunk
+    return Axis(spec.chunk, num * frame, sample_rate=spec.sample_rate)
 
 
 def cut(samples: Float32, first: int, num: int, chunks: Axis) -> Float32:
