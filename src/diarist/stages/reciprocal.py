@@ -90,7 +90,7 @@ def join(clusters: Clusters, forest: Forest, limit: float, *, squared: bool, lif
     """Merge clusters up to the distance `limit`; returns what is left, each in the place of its first member.
 
     The distance is `1 - mean.mean` or, where `squared`, the euclidean one of the means. Merges are written to `forest`
-    with `lift` added to their heights.
+    with `lift` added to their heights. The arrays of `clusters` are worked in, and hold nothing afterwards.
     """
     rounds = _Rounds(clusters, limit, squared)
     wanted = np.arange(len(clusters.nodes))
@@ -115,7 +115,7 @@ class _Rounds:
 
     def __init__(self, clusters: Clusters, limit: float, squared: bool) -> None:
         num = len(clusters.nodes)
-        self.means, self.sizes, self.nodes = clusters.means.copy(), clusters.sizes.copy(), clusters.nodes.copy()
+        self.means, self.sizes, self.nodes = clusters.means, clusters.sizes, clusters.nodes
         self.owners, self.groups = clusters.owners, clusters.groups
         self.limit = limit
         self.squared = squared
