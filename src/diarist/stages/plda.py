@@ -27,11 +27,15 @@ Array = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Plda:
-    """PLDA of unit-length embeddings: `mu` `(dimension,)`, `projection` `(dimension, rank)`, `psi` `(rank,)`."""
+    """PLDA of unit-length embeddings: `mu` `(dimension,)`, `projection` `(dimension, rank)`, `psi` `(rank,)`.
+
+    With `rectify`, negative values of an embedding count as 0, as they do in networks that end in a ReLU.
+    """
 
     mu: Float64
     projection: Float64
     psi: Float64
+    rectify: bool = False
 
     def __post_init__(self) -> None:
         if self.projection.shape != (*self.mu.shape, *self.psi.shape) or self.mu.ndim != 1 or self.psi.ndim != 1:
@@ -42,7 +46,7 @@ class Plda:
 
     def center(self, embeddings: Array) -> Array:
         """Embeddings `(n, dimension)`, scaled to unit length, less `mu`; float32 stays float32."""
-        x = unit_length(embeddings)
+        x = _prepared(embeddings, self.rectify)
         x -= self.mu.astype(x.dtype)
         return x
 
@@ -59,23 +63,23 @@ class Plda:
 
     def save(self, path: str | Path) -> None:
         """Write an npz file."""
-        np.savez(path, mu=self.mu, L=self.projection, psi=self.psi)
+        np.savez(path, mu=self.mu, L=self.projection, psi=self.psi, rectify=self.rectify)
 
     @classmethod
     def load(cls, path: str | Path) -> Plda:
-        """Read an npz file with `mu`, `L` and `psi`. Raises `WeightsError`."""
-        values = _read(path, ("mu", "L", "psi"))
-        return cls(values["mu"], values["L"], values["psi"])
+        """Read an npz file with `mu`, `L`, `psi` and `rectify`. Raises `WeightsError`."""
+        values = _read(path, ("mu", "L", "psi", "rectify"))
+        return cls(values["mu"], values["L"], values["psi"], bool(values["rectify"]))
 
     @classmethod
-    def fit(cls, embeddings: Array, classes: Int64, *, rank: int, shrink: float) -> Plda:
+    def fit(cls, embeddings: Array, classes: Int64, *, rank: int, shrink: float, rectify: bool = False) -> Plda:
         """Fit to embeddings `(n, dimension)` whose `classes` `(n,)` are a speaker in one recording.
 
         `mu` is the mean of the class means. The covariance within classes is shrunk: `1 - shrink` of it, plus `shrink`
         of its mean variance in every direction. From the covariance of class means comes off what the noise of few
         windows adds to it. `rank` directions are kept. Raises `UsageError` where the data cannot carry that.
         """
-        x = unit_length(np.asarray(embeddings, np.float64))
+        x = _prepared(np.asarray(embeddings, np.float64), rectify)
         _, member, counts = np.unique(classes, return_inverse=True, return_counts=True)
         dimension, large = x.shape[1], counts >= MIN_CLASS
         if large.sum() < 2 or not 1 <= rank <= dimension:
@@ -96,7 +100,7 @@ class Plda:
             raise UsageError(
                 f"only {int((psi > 0).sum())} of {rank} PLDA dimensions tell classes apart: lower the rank"
             )
-        return cls(means.mean(axis=0), directions, psi)
+        return cls(means.mean(axis=0), directions, psi, rectify)
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,10 @@ class XvectorPlda:
         between = np.linalg.inv((tr.T / second["psi"]) @ tr)
         psi, directions = eigh(between, within)
         return cls(first["mean1"], first["lda"], first["mean2"], second["mu"], directions.T[::-1], psi[::-1])
+
+
+def _prepared(embeddings: Array, rectify: bool) -> Array:
+    return unit_length(np.maximum(embeddings, 0) if rectify else embeddings)
 
 
 def unit_length(vectors: Array) -> Array:
