@@ -21,10 +21,11 @@ NOBODY = -1
 def unit(vectors: NDArray[np.floating]) -> Float64:
     """Rows scaled to length 1; a zero row stays zero."""
     vectors = np.asarray(vectors, dtype=np.float64)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    scaled: Float64 = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+    return scaled
 
 
-def centroids(embeddings: Float32, labels: Int64) -> Float64:
+def centroids(embeddings: NDArray[np.floating], labels: Int64) -> Float64:
     """Unit mean voice of each label `0 .. labels.max()`: `(num_speakers, dimension)`."""
     num_speakers = int(labels.max()) + 1 if len(labels) else 0
     sums = np.zeros((num_speakers, embeddings.shape[1]))

@@ -52,7 +52,7 @@ def remove_mean(features: Float32) -> Float32:
     """Features `(..., num_fbank, num_mels)` with their mean over time removed, as the embedding networks expect."""
     if features.shape[-2] == 0:
         return features
-    return np.subtract(features, features.mean(axis=-2, keepdims=True), dtype=np.float32)
+    return np.asarray(np.subtract(features, features.mean(axis=-2, keepdims=True), dtype=np.float32))
 
 
 def _power(frames: Float32, taper: Float32) -> Float32:

@@ -14,14 +14,18 @@ at the local optimum. VBx: Landini et al., "Bayesian HMM clustering of x-vector 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from diarist.core.types import Float32, Float64, Int64, SpeakerBounds
+from diarist.core.types import Float32, Int64, SpeakerBounds
 from diarist.stages import agglomerative
 from diarist.stages.assign import centroids
 from diarist.stages.plda import Plda
 from diarist.stages.vbx import vbx
+
+Array = NDArray[np.floating[Any]]
 
 ROUNDS = 2
 ITERATIONS = 40
@@ -62,7 +66,7 @@ class WindowVbx:
             labels = merge(labels, self.plda.project(centered), bounds.most)
         return labels
 
-    def _at_least(self, least: int, seeds: Int64, centered: Float64, embeddings: Float32) -> Int64:
+    def _at_least(self, least: int, seeds: Int64, centered: Array, embeddings: Float32) -> Int64:
         """Labels of at least so many speakers: Fb falls until there are, then seeds are cut as fine as needed."""
         fb, smallest = self.Fb, self.min_cluster_size
         while True:
@@ -76,7 +80,7 @@ class WindowVbx:
         finer = agglomerative.cluster(centered, num_clusters=count, linkage="average")
         return merge(_cross(labels, finer), self.plda.project(centered), count)
 
-    def _refine(self, seeds: Int64, centered: Float64, fb: float) -> Int64:
+    def _refine(self, seeds: Int64, centered: Array, fb: float) -> Int64:
         """Two rounds of offset and VBx from the same seeds."""
         scale = float(np.clip(len(centered) / REFERENCE_WINDOWS, *GROWTH_RANGE)) ** GROWTH
         labels = seeds
@@ -96,7 +100,7 @@ class WindowVbx:
         return labels
 
 
-def offset(labels: Int64, centered: Float64, centring: float) -> Float64:
+def offset(labels: Int64, centered: Array, centring: float) -> Array:
     """What a recording adds to every voice: `K / (K + centring)` times the mean of its K speakers' mean voices.
 
     `centered` `(num_windows, dimension)` is less the training mean. Speakers with few windows do not count.
@@ -106,7 +110,8 @@ def offset(labels: Int64, centered: Float64, centring: float) -> Float64:
     if not large.any():
         return np.zeros(centered.shape[1])
     means = sums[large] / counts[large, None]
-    return means.mean(axis=0) * (len(means) / (len(means) + centring))
+    shrunken: Array = means.mean(axis=0) * (len(means) / (len(means) + centring))
+    return shrunken
 
 
 def nearest_voice(labels: Int64, embeddings: Float32, smallest: int) -> Int64:
@@ -123,7 +128,7 @@ def nearest_voice(labels: Int64, embeddings: Float32, smallest: int) -> Int64:
     return np.unique(nearest, return_inverse=True)[1]
 
 
-def merge(labels: Int64, features: Float64, most: int) -> Int64:
+def merge(labels: Int64, features: Array, most: int) -> Int64:
     """Merge speakers until at most `most` are left, each time the two whose merger costs the least likelihood.
 
     With noise of variance 1 the cost is Ward's: n m / (n + m) times the squared distance of the means, so that a
@@ -146,7 +151,7 @@ def merge(labels: Int64, features: Float64, most: int) -> Int64:
     return np.unique(owner[labels], return_inverse=True)[1]
 
 
-def _largest(seeds: Int64, centered: Float64) -> Int64:
+def _largest(seeds: Int64, centered: Array) -> Int64:
     """At most `MAX_SEEDS` seeds: windows of the smaller ones join the nearest of the larger."""
     _, seeds, counts = np.unique(seeds, return_inverse=True, return_counts=True)
     if len(counts) <= MAX_SEEDS:
@@ -163,10 +168,10 @@ def _largest(seeds: Int64, centered: Float64) -> Int64:
 
 def _cross(one: Int64, other: Int64) -> Int64:
     """Labels that differ where either does."""
-    return np.unique(one * (int(other.max()) + 1) + other, return_inverse=True)[1]
+    return np.asarray(np.unique(one * (int(other.max()) + 1) + other, return_inverse=True)[1])
 
 
-def _sums(labels: Int64, rows: Float64) -> tuple[Float64, Int64]:
+def _sums(labels: Int64, rows: Array) -> tuple[Array, Int64]:
     """Sum `(num_labels, dimension)` and number `(num_labels,)` of the rows of each label."""
     counts = np.bincount(labels)
     sums = np.zeros((len(counts), rows.shape[1]))
