@@ -25,6 +25,11 @@ class CamPlusPlus:
         self._session = session(graph.serialize())
         self._head = campplus.Head.of(tensors)
 
+    def try_out(self) -> None:
+        """Run on silence; raises whatever is wrong."""
+        maps = self.frames(np.zeros((1, campplus.MULTIPLE, self.spec.num_mels), dtype=np.float32))
+        self.pool(maps, np.ones((1, 1, maps.shape[1]), dtype=np.float32))
+
     def frames(self, fbank: Float32) -> Float32:
         """`(batch, num_fbank, 80)` to `(batch, ceil(num_fbank / 2), 512)`.
 

@@ -1,21 +1,26 @@
-"""A model from its name: one of the catalogue, a file of your own, or a hub id."""
+"""A model from its name: one of the catalogue, a file or folder of your own, or a hub id."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from diarist.core.config import nearest
 from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.errors import UsageError, WeightsError
 from diarist.models.campplus import CamPlusPlus
 from diarist.models.catalog import CATALOG
+from diarist.models.hub import resolve
 from diarist.models.onnx import OnnxEmbedding, OnnxSegmentation
 from diarist.models.pyannet import PyanNet
 from diarist.models.torchfile import read_state_dict
 
 Precision = Literal["int8", "float32"]
+PRECISIONS = ("int8", "float32")
 BACKENDS = ("onnx",)
+_CHECKPOINTS = (".pt", ".bin", ".pth", ".ckpt")
+
+Network = TypeVar("Network", PyanNet, CamPlusPlus)
 
 
 def load_segmentation(
@@ -27,17 +32,12 @@ def load_segmentation(
 ) -> SegmentationModel:
     """Load a segmentation network: an ONNX file, which runs as it is, or a checkpoint of PyanNet, at `precision`.
 
-    Raises `UsageError` for an unknown name or backend, `WeightsError` for weights that are missing or are not such a
-    network.
+    Raises `UsageError` for an unknown name, precision or backend, `WeightsError` for weights that are missing or are
+    not such a network.
     """
-    _check_backend(backend)
+    _check(precision, backend)
     path = _file(model, "segmentation", offline)
-    if path.suffix == ".onnx":
-        return OnnxSegmentation(path)
-    tensors = read_state_dict(path)
-    if "sincnet.conv1d.0.filterbank.low_hz_" not in tensors or "classifier.weight" not in tensors:
-        raise WeightsError(f"'{path}' holds no PyanNet network: give an ONNX file that takes (batch, 1, num_samples)")
-    return PyanNet(tensors, int8=precision == "int8")
+    return OnnxSegmentation(path) if path.suffix.lower() == ".onnx" else _built(PyanNet, path, precision)
 
 
 def load_embedding(
@@ -49,33 +49,46 @@ def load_embedding(
 ) -> EmbeddingModel:
     """Load a speaker embedding network: an ONNX file, which runs as it is, or a checkpoint of CAM++, at `precision`.
 
-    Raises `UsageError` for an unknown name or backend, `WeightsError` for weights that are missing or are not such a
-    network.
+    Raises `UsageError` for an unknown name, precision or backend, `WeightsError` for weights that are missing or are
+    not such a network.
     """
-    _check_backend(backend)
+    _check(precision, backend)
     path = _file(model, "embedding", offline)
-    if path.suffix == ".onnx":
-        return OnnxEmbedding(path)
-    tensors = read_state_dict(path)
-    if "xvector.tdnn.linear.weight" not in tensors:
-        raise WeightsError(f"'{path}' holds no CAM++ network: give an ONNX file that takes (batch, num_fbank, 80)")
-    return CamPlusPlus(tensors, int8=precision == "int8")
+    return OnnxEmbedding(path) if path.suffix.lower() == ".onnx" else _built(CamPlusPlus, path, precision)
 
 
-def _check_backend(backend: str) -> None:
+def _check(precision: str, backend: str) -> None:
     if backend not in BACKENDS:
         raise UsageError(f"unknown backend '{backend}'{nearest(backend, BACKENDS)}")
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision '{precision}'{nearest(precision, PRECISIONS)}")
 
 
 def _file(model: str | Path, kind: str, offline: bool) -> Path:
-    """Where the weights are: fetched by name, the file itself, or from a hub."""
-    if str(model) in CATALOG:
-        entry = CATALOG[str(model)]
-        if entry.kind != kind:
-            raise UsageError(f"'{model}' is a {entry.kind} model, not a {kind} model")
-        from diarist.models.fetch import fetch
+    """The one file of weights that `model` names."""
+    entry = CATALOG.get(str(model))
+    if entry is not None and entry.kind != kind:
+        raise UsageError(f"'{model}' is a model of the kind {entry.kind}, not {kind}")
+    path = resolve(model, offline=offline)
+    if not path.is_dir():
+        return path
+    found = sorted(path.rglob("*.onnx")) or sorted(p for p in path.rglob("*") if p.suffix in _CHECKPOINTS)
+    if len(found) != 1:
+        names = ", ".join(str(p.relative_to(path)) for p in found[:5]) or "none"
+        raise WeightsError(
+            f"'{model}' must hold one ONNX file or checkpoint, not {len(found)} ({names}): name the file"
+        )
+    return found[0]
 
-        return fetch(entry.name, offline=offline)
-    from diarist.models.hub import resolve
 
-    return resolve(model, offline=offline)
+def _built(network: type[Network], path: Path, precision: Precision) -> Network:
+    """The network from a checkpoint's tensors, once it has run: shapes that do not fit show only then."""
+    tensors = read_state_dict(path)
+    try:
+        built = network(tensors, int8=precision == "int8")
+        built.try_out()
+    except Exception as error:  # KeyError, ValueError, and what onnxruntime raises, which has no public name
+        reason = f"no tensor {error}" if isinstance(error, KeyError) else str(error).strip().split("\n")[0][:200]
+        name = network.__name__
+        raise WeightsError(f"'{path}' is no checkpoint of {name} ({reason}): give other networks as ONNX") from error
+    return built

@@ -1,11 +1,11 @@
-"""ONNX Runtime behind the ports. A session is one thread, never spins, and gives the same bytes every time.
+"""ONNX Runtime, and files of somebody's own behind the ports.
 
-Rows of a batch run one by one: batching gains nothing here (1.0-1.1 times), and so what a chunk gives depends neither
-on its neighbours nor on how many threads share the session. To use more cores, call from more threads.
+A session is one thread, never spins, and gives the same bytes every time; to use more cores, call it from more threads.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from diarist.models.checks import check_chunks, check_features, check_weights
 from diarist.stages.powerset import MAX_LOCAL
 
 PYANNOTE_FRAMES = Axis(size=991, step=270)
-_PROBE_SECONDS = 10
+_PROBE = 10 * SAMPLE_RATE
 
 
 def session(model: bytes | Path) -> onnxruntime.InferenceSession:
@@ -37,18 +37,18 @@ def session(model: bytes | Path) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the classes of onnxruntime's errors are private, and differ between versions
-        name = "the model" if isinstance(model, bytes) else f"'{model}'"
         reason = str(error).strip().splitlines()[0][:200]
-        raise WeightsError(
-            f"{name} is not an ONNX model that can be run ({reason}): fetch or export it again"
-        ) from error
+        if isinstance(model, bytes):
+            raise WeightsError(f"the checkpoint does not make a network that can be run ({reason})") from error
+        raise WeightsError(f"'{model}' is not an ONNX model that can be run ({reason})") from error
 
 
 class OnnxSegmentation:
     """A segmentation network `(batch, 1, num_samples) -> (batch, num_frames, num_classes)` from an ONNX file.
 
     What the file says of itself in `metadata_props` (the keys of sherpa-onnx) is believed; where it says nothing,
-    it is tried out on ten seconds of silence. Raises `WeightsError` for a file that is no such network.
+    it is tried out on ten seconds of silence. Rows of a batch run one by one. Raises `WeightsError` for a file that is
+    no such network.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,25 +74,17 @@ class OnnxSegmentation:
     def _facts(self, path: Path) -> SegmentationSpec:
         said = self._session.get_modelmeta().custom_metadata_map
         number = {key: int(value) for key, value in said.items() if value.strip().isdigit()}
-        sample_rate = number.get("sample_rate", SAMPLE_RATE)
-        fixed = self._input.shape[2] if isinstance(self._input.shape[2], int) else _PROBE_SECONDS * sample_rate
-        chunk = number.get("window_size", fixed)
-        try:
-            scores = self._run(np.zeros(chunk, np.float32))
-        except Exception as error:
-            raise WeightsError(f"'{path}' does not take {chunk} samples: {str(error).splitlines()[0]}") from error
-        _, num_frames, num_classes = scores.shape
-        step = number.get("receptive_field_shift") or _likely_step(chunk, num_frames)
+        if number.get("sample_rate", SAMPLE_RATE) != SAMPLE_RATE:
+            raise WeightsError(f"'{path}' takes sound at {number['sample_rate']} Hz: only {SAMPLE_RATE} Hz is offered")
+        fixed = self._input.shape[2]
+        chunk = number.get("window_size") or (fixed if isinstance(fixed, int) else _PROBE)
+        scores = _tried(self._run, np.zeros(chunk, np.float32), path)
+        if scores.ndim != 3 or not scores.size:
+            raise WeightsError(f"'{path}' must give (batch, num_frames, num_classes), but gives {scores.shape}")
+        step = number.get("receptive_field_shift") or _likely_step(chunk, scores.shape[1])
         size = number.get("receptive_field_size") or (PYANNOTE_FRAMES.size if step == PYANNOTE_FRAMES.step else step)
-        if "num_speakers" in number:
-            num_local, most = number["num_speakers"], number.get("powerset_max_classes")
-        else:
-            num_local, most = _likely_speakers(scores, path)
-        if num_classes != (num_local if not most else sum(comb(num_local, k) for k in range(most + 1))):
-            raise WeightsError(f"'{path}' says {num_local} speakers, {most} at once, but gives {num_classes} classes")
-        return SegmentationSpec(
-            chunk, num_frames, Axis(size, step, 0, sample_rate), num_local, most or None, sample_rate
-        )
+        num_local, most = _speakers(number, scores, path)
+        return SegmentationSpec(chunk, scores.shape[1], Axis(size, step), num_local, most)
 
 
 class OnnxEmbedding:
@@ -110,10 +102,7 @@ class OnnxEmbedding:
                 f"'{path}' is not an embedding network: its input must be (batch, num_fbank, 80), not {shape}"
             )
         num_mels = shape[2] if isinstance(shape[2], int) else 80
-        try:
-            probe = self._run(np.zeros((200, num_mels), np.float32))
-        except Exception as error:
-            raise WeightsError(f"'{path}' does not take features: {str(error).splitlines()[0]}") from error
+        probe = _tried(self._run, np.zeros((200, num_mels), np.float32), path)
         if probe.ndim != 1:
             raise WeightsError(f"'{path}' is not an embedding network: its output must be (batch, dimension)")
         self.spec = EmbeddingSpec(dimension=len(probe), min_frames=10, map_stride=1, num_mels=num_mels)
@@ -160,15 +149,35 @@ def _likely_step(chunk: int, num_frames: int) -> int:
     return max(1, round(chunk / max(1, num_frames)))
 
 
-def _likely_speakers(scores: Float32, path: Path) -> tuple[int, int | None]:
-    """`(num_local, max_simultaneous)` for a file that does not say, from its scores of silence."""
+def _speakers(number: Mapping[str, int], scores: Float32, path: Path) -> tuple[int, int | None]:
+    """`(num_local, max_simultaneous)`, as the file says or as its scores of silence `(1, num_frames, classes)` show."""
     num_classes = scores.shape[2]
-    powerset = powerset_of(num_classes)
-    if powerset and np.allclose(np.exp(scores.astype(np.float64)).sum(axis=2), 1.0, atol=1e-3):
-        return powerset
-    if scores.min() >= 0 and scores.max() <= 1:
-        return num_classes, None
-    raise WeightsError(
-        f"'{path}' does not say what its {num_classes} classes are: "
-        "set num_speakers and powerset_max_classes in its metadata"
-    )
+    if "num_speakers" in number:
+        num_local, most = number["num_speakers"], number.get("powerset_max_classes") or None
+        if num_classes != (sum(comb(num_local, k) for k in range(most + 1)) if most else num_local):
+            raise WeightsError(
+                f"'{path}' says {num_local} speakers, {most or 'all'} at once, for {num_classes} classes"
+            )
+    else:
+        powerset = powerset_of(num_classes)
+        if powerset and np.allclose(np.exp(scores.astype(np.float64)).sum(axis=2), 1.0, atol=1e-3):
+            num_local, most = powerset
+        elif scores.min() >= 0 and scores.max() <= 1:
+            num_local, most = num_classes, None
+        else:
+            raise WeightsError(
+                f"'{path}' does not say what its {num_classes} classes are: "
+                "set num_speakers and powerset_max_classes in its metadata"
+            )
+    if num_local > MAX_LOCAL:
+        raise WeightsError(f"'{path}' has {num_local} speakers in a chunk, more than the {MAX_LOCAL} that are possible")
+    return num_local, most
+
+
+def _tried(run: Callable[[Float32], Float32], value: Float32, path: Path) -> Float32:
+    """What a file makes of an input of the kind that it will get."""
+    try:
+        return run(value)
+    except Exception as error:  # as in `session`
+        reason = str(error).strip().splitlines()[0][:200]
+        raise WeightsError(f"'{path}' does not take an input of {value.shape} ({reason})") from error

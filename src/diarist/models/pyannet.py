@@ -56,6 +56,10 @@ class PyanNet:
                 scores[first + low : first + low + _TOGETHER] = self._back.run(["scores"], feeds)[0]
         return scores
 
+    def try_out(self) -> None:
+        """Run on silence; raises whatever is wrong."""
+        self(np.zeros((1, CHUNK), dtype=np.float32))
+
     def _filter(self, rows: Float32) -> list[list[Float32]]:
         """`high`, `low`, `odd` `(40, num_pooled)` of each row."""
         step, within = rows.strides[0] // rows.itemsize, rows.strides[1] // rows.itemsize

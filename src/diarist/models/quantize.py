@@ -17,7 +17,7 @@ from diarist.core.types import Float64
 from diarist.models.graph import MICROSOFT, Graph
 
 MOST = 63  # largest weight
-_UNIT = 64  # the one weight of a channel in `scale_channels`; its size only sets how finely the shift is rounded
+_LARGEST_SHIFT = 2**24  # of a sum, so that a channel that is all shift neither overflows nor loses digits
 
 
 @dataclass(frozen=True)
@@ -58,18 +58,19 @@ def conv(graph: Graph, x: Quantized, weight: Float64, bias: ArrayLike, grid: Gri
 
     Onto a grid with zero 0, what is negative becomes 0: a ReLU for nothing.
     """
-    integers, scales = rounded(weight)
-    return _conv(graph, x, integers, scales, bias, grid, **attributes)
+    shift = np.broadcast_to(np.asarray(bias, dtype=np.float64), len(weight))
+    integers, scales = rounded(weight, least=np.abs(shift) / (x.grid.scale * _LARGEST_SHIFT))
+    return _conv(graph, x, integers, scales, shift, grid, **attributes)
 
 
-def scale_channels(graph: Graph, x: Quantized, factor: Float64, shift: ArrayLike, grid: Grid) -> Quantized:
+def scale_channels(graph: Graph, x: Quantized, factor: Float64, shift: Float64, grid: Grid) -> Quantized:
     """`factor * x + shift` with a factor and a shift for each channel; a ReLU too, onto a grid with zero 0.
 
     A depthwise convolution of one tap: the cheapest way through eight bits for a batch normalisation that comes
     before a convolution and so cannot be folded into one.
     """
-    scales = np.maximum(np.abs(factor), 1e-9) / _UNIT
-    integers = np.where(factor < 0, -_UNIT, _UNIT).astype(np.int8).reshape(-1, 1, 1)
+    weight, least = factor[:, None, None], np.abs(shift) / (x.grid.scale * _LARGEST_SHIFT)
+    integers, scales = rounded(weight, least=least)
     return _conv(graph, x, integers, scales, shift, grid, group=len(factor))
 
 
@@ -87,10 +88,10 @@ def matmul(graph: Graph, x: Quantized, weight: Float64, bias: ArrayLike) -> str:
     return graph.node("MatMulIntegerToFloat", x.name, *constants, "", graph.constant(bias), domain=MICROSOFT)
 
 
-def rounded(weight: Float64, most: int = MOST) -> tuple[NDArray[np.int8], Float64]:
-    """int8 weights in `[-most, most]` and the scale of each output (the first axis)."""
-    flat = np.abs(weight).reshape(len(weight), -1)
-    scales = np.maximum(flat.max(axis=1), 1e-8) / most
+def rounded(weight: Float64, *, least: ArrayLike = 0.0) -> tuple[NDArray[np.int8], Float64]:
+    """int8 weights and the scale, at `least` so large, of each output (the first axis)."""
+    reach = np.abs(weight).reshape(len(weight), -1).max(axis=1)
+    scales = np.maximum(np.maximum(reach / MOST, least), np.finfo(np.float32).tiny)
     integers = np.rint(weight / scales.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.int8)
     return integers, scales
 
@@ -100,18 +101,16 @@ def _conv(
     x: Quantized,
     integers: NDArray[np.int8],
     scales: Float64,
-    bias: ArrayLike,
+    shift: Float64,
     grid: Grid,
     **attributes: Any,
 ) -> Quantized:
-    limit = float(np.iinfo(np.int32).max // 2)
-    shift = np.clip(np.rint(np.broadcast_to(bias, scales.shape) / (x.grid.scale * scales)), -limit, limit)
     constants = (
         graph.constant(integers, np.int8),
         graph.constant(scales),
         graph.constant(np.zeros(len(scales)), np.int8),
         *_constants(graph, grid),
-        graph.constant(shift, np.int32),
+        graph.constant(np.rint(shift / (x.grid.scale * scales)), np.int32),
     )
     inputs = (x.name, *_constants(graph, x.grid), *constants)
     return Quantized(graph.node("QLinearConv", *inputs, domain=MICROSOFT, channels_last=1, **attributes), grid)
