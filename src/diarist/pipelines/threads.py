@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import threadpoolctl
 from threadpoolctl import threadpool_limits
 
 _lock = threading.Lock()
@@ -24,6 +25,7 @@ def single_threaded_algebra() -> Iterator[None]:
     with _lock:
         _users += 1
         if _users == 1:
+            _take_control()
             _limit = threadpool_limits(limits=1, user_api="blas")
     try:
         yield
@@ -31,5 +33,17 @@ def single_threaded_algebra() -> Iterator[None]:
         with _lock:
             _users -= 1
             if _users == 0 and _limit is not None:
+                _take_control()
                 _limit.restore_original_limits()
+                _take_control()
                 _limit = None
+
+
+def _take_control() -> None:
+    """Let the limit be set from this thread, and next time from any.
+
+    threadpoolctl 3.8 heeds the thread that first set a limit, silently no other one, until that one lets go.
+    """
+    let_go = getattr(getattr(threadpoolctl, "OpenBLASController", None), "clear_controlling_thread", None)
+    if let_go is not None:
+        let_go(force=True)
