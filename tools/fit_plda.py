@@ -1,6 +1,7 @@
 """Remake the PLDA of short windows that `balanced` counts speakers with.
 
-    diarist simulate SPEECH --without-fold 0/4 --noise-dir NOISE -o sim --seed 77 -n 130 --speakers 1-8 --duration 60-180
+    diarist simulate SPEECH --without-fold 0/4 --noise-dir NOISE -o sim --seed 77 -n 130 --speakers 1-8 \
+        --duration 60-180
     python tools/fit_plda.py sim src/diarist/models/plda/campplus-zh-en-windows.npz
 
 Conversations are simulated from single speakers (another fold of the speakers is left for judging), heard by the
