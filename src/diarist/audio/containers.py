@@ -23,6 +23,7 @@ FORMATS = (
 """What may be opened: containers of sound. Play lists, which would open further files and sockets, are not among them,
 nor are pictures and subtitles."""
 
+_LENIENT = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}  # always so since 19
 _TELL_LENGTH = ("mov", "matroska", "flac", "asf")  # the header says how long; in others it may be guessed
 _JITTER = 0.1  # seconds that time stamps may be off before they are believed
 _LONGEST_GAP = 600.0  # seconds of missing sound that are believed where the recording's length is unknown
@@ -42,9 +43,7 @@ class ContainerDecoder:
     def __init__(self, file: GuardedFile, name: str, warnings: list[str]) -> None:
         self._warnings = warnings
         self._counted = _has_frame_count(file)
-        self._container = av.open(
-            file, mode="r", metadata_errors="replace", container_options={"format_whitelist": FORMATS}
-        )
+        self._container = av.open(file, mode="r", container_options={"format_whitelist": FORMATS}, **_LENIENT)
         self._stream = self._container.streams.best("audio")
         self._num_damaged = 0
         try:

@@ -269,7 +269,7 @@ def _container(opened: Opened, warnings: list[str]) -> _Decoder:
 
 
 def _pcm(opened: Opened, warnings: list[str]) -> _Decoder:
-    return PcmDecoder(opened.file, warnings)
+    return PcmDecoder(opened.file, opened.name, warnings)
 
 
 def _what(head: bytes) -> str:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from diarist.audio.opening import STDIN
+from diarist.audio.opening import STDIN, readable
 from diarist.errors import InputError
 
 EXTENSIONS = frozenset(
@@ -39,13 +39,13 @@ def unique_uris(paths: Sequence[str | Path]) -> list[str]:
     """A name for each recording: the file's stem; where two stems are equal, with the extension, and where those are
     equal too, with as many parent folders as it takes, joined by `_`. Standard input is `stdin`."""
     files = [Path("stdin") if str(path) == STDIN else Path(path) for path in paths]
-    names = [file.stem for file in files]
+    names = [readable(file.stem) for file in files]
     deepest = max((len(file.absolute().parts) for file in files), default=0)
     for depth in range(1, deepest + 1):
         taken = Counter(names)
         if len(taken) == len(names):
             return names
-        longer = ["_".join(part.strip("/\\:") for part in file.absolute().parts[-depth:]) for file in files]
+        longer = [readable("_".join(part.strip("/\\:") for part in file.absolute().parts[-depth:])) for file in files]
         names = [more if taken[name] > 1 else name for name, more in zip(names, longer, strict=True)]
     return list(_numbered(names))
 

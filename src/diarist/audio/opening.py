@@ -1,15 +1,16 @@
-"""Whatever somebody hands over, as a seekable file of bytes that fails with one line."""
+"""Whatever somebody hands over, as a plain file of bytes that fails with one line."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import os
 import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any
 
 from diarist.errors import AudioError, UsageError
 
@@ -17,15 +18,14 @@ STDIN = "-"
 
 
 class GuardedFile(io.RawIOBase):
-    """A binary file for decoders written in C, which must not meet a Python exception: what went wrong first is kept
-    in `error`, and the file seems to end there."""
+    """A plain file for decoders written in C, which must not meet a Python exception: what went wrong first is kept
+    in `error`, and the file seems to end there. Where they can, they take its descriptor (`fileno`) instead: a Ctrl-C
+    that arrives while C calls Python is lost."""
 
-    def __init__(self, file: BinaryIO | IO[bytes] | GuardedFile, *, owned: bool, start: int = 0) -> None:
-        """`start` hides that many bytes at the beginning of `file`; `owned` closes it in `close()`."""
+    def __init__(self, file: io.FileIO) -> None:
+        """`file` must have no buffer: its descriptor is moved by others too."""
         super().__init__()
         self._file = file
-        self._owned = owned
-        self._start = start
         self.error: str | None = None
 
     def readable(self) -> bool:
@@ -36,13 +36,17 @@ class GuardedFile(io.RawIOBase):
         """Always."""
         return True
 
+    def fileno(self) -> int:
+        """The descriptor of the file underneath."""
+        return self._file.fileno()
+
     def read(self, size: int = -1) -> bytes:
         """As in `io.RawIOBase`; empty after an error."""
         if self.error is not None:
             return b""
         try:
-            return self._file.read(size) or b""
-        except (OSError, ValueError) as error:  # ValueError: somebody closed it
+            return self._file.read(size)
+        except (OSError, ValueError) as error:  # ValueError: it was closed
             self.error = _reason(error)
             return b""
 
@@ -56,20 +60,20 @@ class GuardedFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """As in `io.RawIOBase`; a place that cannot be (from a damaged header) leaves the position where it was."""
         with contextlib.suppress(OSError, ValueError):
-            self._file.seek(offset + self._start if whence == io.SEEK_SET else offset, whence)
+            self._file.seek(offset, whence)
         return self.tell()
 
     def tell(self) -> int:
         """As in `io.RawIOBase`; 0 after an error."""
         try:
-            return self._file.tell() - self._start
+            return self._file.tell()
         except (OSError, ValueError) as error:
             self.error = self.error or _reason(error)
             return 0
 
     def close(self) -> None:
-        """Close the file underneath, unless it is the caller's."""
-        if self._owned and not self.closed:
+        """Close the file underneath too."""
+        if not self.closed:
             self._file.close()
         super().close()
 
@@ -84,24 +88,31 @@ class Opened:
 
 
 def open_bytes(source: Any) -> Opened:
-    """A path, `"-"` (standard input), `bytes` or a binary file, as a seekable file of at least one byte.
+    """A path, `"-"` (standard input), `bytes` or a binary file, as a plain file of at least one byte.
 
-    A file that cannot seek (a pipe) is first copied to a temporary one; one that can is read from its beginning and
-    stays open. Raises `AudioError` where it is missing, unreadable, a folder or empty, `UsageError` for another type.
+    What is no plain file (bytes in memory, a pipe, a file inside an archive) is first copied to a temporary one. A
+    file that can seek is read from its beginning; it stays open and may be closed at any time.
+
+    Raises `AudioError` where it is missing, unreadable, a folder or empty, `UsageError` for another type.
     """
     if isinstance(source, (str, Path)):
         opened = _open_stdin() if str(source) == STDIN else _open_path(Path(source))
     elif isinstance(source, (bytes, bytearray, memoryview)):
-        opened = Opened(GuardedFile(io.BytesIO(source), owned=True), "the recording given", "audio")
+        opened = _plain(io.BytesIO(source), "the recording given", "audio")
     elif hasattr(source, "read"):
         name = getattr(source, "name", None)
-        uri = Path(name).stem if isinstance(name, str) else "audio"
-        opened = _seekable(source, repr(name) if isinstance(name, str) else "the file given", uri, owned=False)
+        uri = readable(Path(name).stem) if isinstance(name, str) else "audio"
+        opened = _plain(source, repr(name) if isinstance(name, str) else "the file given", uri)
     else:
         raise UsageError(
             f"cannot read sound from a {type(source).__name__}: give a path, '-', bytes, a binary file or a numpy array"
         )
     return _not_empty(opened)
+
+
+def readable(name: str) -> str:
+    """A file's name as text: bytes in it that are no UTF-8 are shown as such."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _open_path(path: Path) -> Opened:
@@ -116,32 +127,40 @@ def _open_path(path: Path) -> Opened:
         raise AudioError(f"{name} cannot be read: permission denied") from None
     except (OSError, ValueError) as error:
         raise AudioError(f"{name} cannot be read: {_reason(error)}") from error
-    return _seekable(file, name, path.stem, owned=True)
+    with file:
+        return _plain(file, name, readable(path.stem))
 
 
 def _open_stdin() -> Opened:
     if sys.stdin is None or sys.stdin.isatty():
         raise AudioError("'-' reads a recording from standard input: pipe one in, as in: cat meeting.wav | ...")
-    return _seekable(sys.stdin.buffer, "standard input", "stdin", owned=False)
+    return _plain(sys.stdin.buffer, "standard input", "stdin")
 
 
-def _seekable(file: Any, name: str, uri: str, *, owned: bool) -> Opened:
+def _plain(file: Any, name: str, uri: str) -> Opened:
+    """A descriptor of our own for a plain file; a temporary copy of anything else."""
     try:
         if not isinstance(file.read(0), bytes):
             raise UsageError(f"{name} is open as text: open it in binary mode ('rb')")
-        if _can_seek(file):
-            return Opened(GuardedFile(file, owned=owned), name, uri)
-        spool = tempfile.TemporaryFile()  # GuardedFile closes it
-        shutil.copyfileobj(file, spool, 1 << 20)
-        spool.seek(0)
-        if owned:
-            file.close()
-    except OSError as error:
+        if _rewound(file) and type(file) is io.BufferedReader and isinstance(file.raw, io.FileIO):
+            return Opened(GuardedFile(_own(file)), name, uri)
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(file, copy, 1 << 20)
+            copy.seek(0)
+            return Opened(GuardedFile(_own(copy)), name, uri)
+    except UsageError:
+        raise
+    except (OSError, ValueError) as error:
         raise AudioError(f"{name} cannot be read: {_reason(error)}") from error
-    return Opened(GuardedFile(spool, owned=True), name, uri)
 
 
-def _can_seek(file: Any) -> bool:
+def _own(file: Any) -> io.FileIO:
+    """A descriptor of our own for a plain file, which outlives it."""
+    return io.FileIO(os.dup(file.fileno()), "rb")
+
+
+def _rewound(file: Any) -> bool:
+    """Go to the beginning; whether that was possible."""
     try:
         file.seek(0)
     except (OSError, AttributeError, io.UnsupportedOperation):

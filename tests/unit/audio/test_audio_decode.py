@@ -16,9 +16,10 @@ import scipy.signal
 import soxr
 from audio_samples import encode, sweep, write
 
+from diarist.audio import pcm
 from diarist.audio.decode import load, open_audio
 from diarist.core.types import Waveform
-from diarist.errors import UsageError
+from diarist.errors import AudioError, UsageError
 
 RATES = (8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000, 192_000)
 LOSSLESS = [("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "PCM_32"), ("WAV", "FLOAT"), ("WAV", "DOUBLE")]
@@ -159,6 +160,12 @@ def test_content_decides_not_the_extension(tmp_path: Path, name: str) -> None:
     np.testing.assert_array_equal(load(path).samples, samples)
 
 
+def test_tags_in_any_encoding() -> None:
+    samples = sweep(1.0, 16_000)
+    tag = b"TAG" + b"Caf\xe9 \xff\xfe".ljust(125, b"\0")
+    assert_alike(load(write(samples, 16_000, "MP3") + tag).samples, samples)
+
+
 def test_mp3s_leave_stderr_alone(capfd: pytest.CaptureFixture[str]) -> None:
     noise = (0.1 * np.random.default_rng(0).standard_normal(48_000)).astype(np.float32)
     load(write(noise, 16_000, "MP3"))
@@ -196,11 +203,33 @@ class TestSources:
         with open_audio(path, uri="other") as reader:
             assert reader.uri == "other"
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="needs file names of any bytes")
+    def test_a_name_that_is_no_unicode(self, tmp_path: Path) -> None:
+        path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav"))
+        path.write_bytes(self.content)
+        with open_audio(path) as reader:
+            assert reader.uri == "caf\ufffd"
+        path.write_bytes(b"")
+        with pytest.raises(AudioError) as caught:
+            open_audio(path)
+        str(caught.value).encode()
+
     def test_files_stay_open_and_are_read_from_the_start(self) -> None:
         file = io.BytesIO(self.content)
         file.seek(20)
         np.testing.assert_array_equal(load(file).samples, self.samples)
         assert not file.closed
+
+    def test_an_archive_is_unpacked(self, tmp_path: Path) -> None:
+        import gzip
+
+        (tmp_path / "a.wav.gz").write_bytes(gzip.compress(self.content))
+        with gzip.open(tmp_path / "a.wav.gz") as file:
+            np.testing.assert_array_equal(load(file).samples, self.samples)
+
+    def test_without_descriptors(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(pcm, "_BY_DESCRIPTOR", False)
+        np.testing.assert_array_equal(load(self.content).samples, self.samples)
 
     def test_stdin_pipe(self, monkeypatch: pytest.MonkeyPatch) -> None:
         reading, writing = os.pipe()
@@ -308,6 +337,16 @@ class TestWrongSizes:
             assert "wrong size" in reader.warnings[0]
             assert reader.duration == 1.0
         np.testing.assert_allclose(got * 32768, self.samples)
+
+    @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+    def test_a_header_that_was_never_completed_of_every_type(self, subtype: str) -> None:
+        stereo = np.stack([sweep(0.5, 16_000), -0.5 * sweep(0.5, 16_000)], axis=1)
+        content = bytearray(write(stereo, 16_000, "WAV", subtype))
+        data = content.index(b"data")
+        content[4:8] = content[data + 4 : data + 8] = bytes(4)
+        for channel in (0, 1):
+            whole = load(write(stereo, 16_000, "WAV", subtype), channel=channel).samples
+            np.testing.assert_array_equal(load(bytes(content), channel=channel).samples[: len(whole)], whole)
 
     def test_no_samples_but_much_else_is_empty(self) -> None:
         content = self.header(0, 36 + 8 + 6000) + b"LIST" + struct.pack("<I", 6000) + bytes(6000)
