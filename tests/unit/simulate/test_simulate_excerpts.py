@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import soundfile
-from conftest import bursts
+from toy_speech import bursts
 
 from diarist.core.types import Waveform
 from diarist.simulate.excerpts import FRAME, LEVEL, PAUSE, Tape, activity, compact, frame_levels, runs
