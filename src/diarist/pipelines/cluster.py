@@ -38,9 +38,10 @@ Clustering = Callable[[Evidence, SpeakerBounds], Clusters]
 OWN_MODEL_THRESHOLD = 0.5  # cosine distance; voices of a model that no PLDA ships for are cut there
 
 
-def clustering_of(config: PipelineConfig) -> Clustering:
-    """The clustering that a configuration asks for. Raises `ConfigError` where its parts do not fit."""
-    clusterer, warnings = _clusterer(config)
+def clustering_of(config: PipelineConfig, dimension: int) -> Clustering:
+    """The clustering that a configuration asks for, of voices `(n, dimension)`. Raises `ConfigError` where its parts
+    do not fit."""
+    clusterer, warnings = _clusterer(config, dimension)
 
     def cluster(evidence: Evidence, bounds: SpeakerBounds) -> Clusters:
         rows = evidence.embeddings
@@ -51,7 +52,7 @@ def clustering_of(config: PipelineConfig) -> Clustering:
     return cluster
 
 
-def _clusterer(config: PipelineConfig) -> tuple[Clusterer, tuple[str, ...]]:
+def _clusterer(config: PipelineConfig, dimension: int) -> tuple[Clusterer, tuple[str, ...]]:
     chosen, model = config.clustering, config.embedding.model
     if chosen.method == "nme-sc":
         return partial(_nme_sc, chosen), ()
@@ -60,8 +61,14 @@ def _clusterer(config: PipelineConfig) -> tuple[Clusterer, tuple[str, ...]]:
     if config.embedding.rows != "windows":
         raise ConfigError("clustering.method 'vbx-windows' needs embedding.rows 'windows'")
     if model in PLDAS:
+        plda = window_plda(model)
+        if len(plda.mu) != dimension:
+            raise ConfigError(
+                f"the PLDA of '{model}' takes {len(plda.mu)} dimensions and the embedding model given makes "
+                f"{dimension}: give that model a name of its own in embedding.model"
+            )
         vbx = WindowVbx(
-            plda=window_plda(model),
+            plda=plda,
             threshold=chosen.threshold,
             Fa=chosen.Fa,
             Fb=chosen.Fb,

@@ -35,7 +35,9 @@ class EmbeddingConfig:
     )
     window: float = option(1.5, "seconds in a window", low=0.2, high=10.0)
     hop: float = option(0.5, "at most so many seconds between the starts of two windows", low=0.05, high=10.0)
-    least: float = option(0.5, "a window with fewer seconds of one voice is left out", low=0.1, high=10.0)
+    least: float = option(
+        0.5, "a window, or a local speaker, with fewer seconds of voice is not clustered", low=0.1, high=10.0
+    )
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,34 @@ from diarist.core.types import Float32, Float64, Int64, Turn
 from diarist.pipelines.cluster import Clusters
 from diarist.pipelines.config import PipelineConfig
 from diarist.pipelines.frontend import Evidence
-from diarist.stages.assign import NOBODY, hear, match_chunk, most_heard, nearest_index, speakers_by_frame
+from diarist.stages.assign import (
+    NOBODY,
+    hear,
+    match_chunk,
+    match_local,
+    most_heard,
+    nearest_index,
+    speakers_by_frame,
+    unit,
+)
 from diarist.stages.turns import to_turns
 
 
 def decode(evidence: Evidence, clusters: Clusters, config: PipelineConfig) -> tuple[list[Turn], dict[str, int]]:
-    """Turns in order of start, and the row of `clusters.voices` that each label stands for."""
+    """Turns in order of start, and the row of `clusters.voices` that each label stands for.
+
+    Where no voice could be told, for want of speech, all turns are one speaker's that stands for no row.
+    """
     if len(clusters.labels) == 0:
-        return [], {}
+        speakers = np.where(evidence.count >= 1, 0, NOBODY).astype(np.int32)[:, None]
+        return _turns(evidence, speakers, np.ones(len(speakers), np.float32), config)[0], {}
     speakers, certainty = (_by_windows if evidence.owners[0, 0] < 0 else _by_chunks)(evidence, clusters)
+    return _turns(evidence, speakers, certainty, config)
+
+
+def _turns(
+    evidence: Evidence, speakers: NDArray[np.int32], certainty: Float32, config: PipelineConfig
+) -> tuple[list[Turn], dict[str, int]]:
     return to_turns(
         speakers,
         confidence(evidence.speech, certainty),
@@ -49,6 +68,7 @@ def _by_chunks(evidence: Evidence, clusters: Clusters) -> tuple[NDArray[np.int32
     """Speakers `(num_frames, most)` and certainty `(num_frames,)`: as many as talk, those heard in most chunks."""
     matched = np.full((len(evidence.local), evidence.num_local), NOBODY, dtype=np.int64)
     matched[evidence.owners[:, 0], evidence.owners[:, 1]] = clusters.labels
+    _match_short(evidence, matched, clusters.voices)
     chunks = ((evidence.first_frame(i), evidence.active(i), row) for i, row in enumerate(matched))
     talking = evidence.count >= 1
     heard = hear(chunks, talking, len(clusters.voices))
@@ -57,6 +77,15 @@ def _by_chunks(evidence: Evidence, clusters: Clusters) -> tuple[NDArray[np.int32
     certainty = np.zeros(len(talking), dtype=np.float32)
     certainty[talking] = heard.max(axis=1) / np.maximum(heard.sum(axis=1), 1)
     return speakers, certainty
+
+
+def _match_short(evidence: Evidence, matched: Int64, voices: Float64) -> None:
+    """Give local speakers that are too short to be clustered the nearest voices that are left in their chunk."""
+    for chunk, local in evidence.voices.items():
+        short = matched[chunk] == NOBODY
+        left = np.setdiff1d(np.arange(len(voices)), matched[chunk])
+        found = match_local(np.where(short[:, None], unit(local) @ voices[left].T, np.nan))
+        matched[chunk, found != NOBODY] = left[found[found != NOBODY]]
 
 
 def _matched(evidence: Evidence, labels: Int64, voices: Float64) -> Iterator[tuple[int, NDArray[np.bool_], Int64]]:

@@ -192,14 +192,16 @@ class Listener:
         return total
 
     def _rows(self) -> tuple[Float32, Float64, Int64]:
-        """What is to be clustered: the windows, or every local speaker that has a voice."""
+        """What is to be clustered: the windows, or every local speaker that talks long enough to have a voice."""
         if self.config.embedding.rows == "windows":
             embeddings = _joined(self._embeddings, np.zeros((0, self.embedding.spec.dimension), dtype=np.float32))
             return embeddings, _joined(self._times, np.zeros(0)), np.full((len(embeddings), 2), -1, dtype=np.int64)
+        least, num_local = self.config.embedding.least * self.rate / self.frames.step, self.segmentation.spec.num_local
         owners = [
             (chunk, local)
             for chunk, voices in self._voices.items()
-            for local in np.flatnonzero(~np.isnan(voices).any(axis=1))
+            for talks in (powerset.unpack(self._local[chunk][0], num_local).sum(axis=0),)
+            for local in np.flatnonzero((talks >= least) & ~np.isnan(voices).any(axis=1))
         ]
         rows = [self._voices[chunk][local] for chunk, local in owners]
         return (

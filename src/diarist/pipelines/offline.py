@@ -103,8 +103,10 @@ class Diarizer:
             name: Speaker(name, np.asarray(clusters.voices[index], dtype=np.float32)) for name, index in order.items()
         }
         warnings = [*reader.warnings, *clusters.warnings]
+        if turns and not order:
+            warnings.append("nobody talks alone long enough to be told from others: all turns are one speaker's")
         if order and not bounds.least <= len(order) <= (bounds.most or len(order)):
-            warnings.append(f"{len(order)} speakers found, {_words(bounds)} asked for: the recording gives no others")
+            warnings.append(f"{_count(len(order))} found, {_words(bounds)} asked for: the recording gives no others")
         return Diarization(
             turns=tuple(turns),
             uri=reader.uri,
@@ -176,7 +178,7 @@ class Diarizer:
                     offline=runtime.offline,
                 )
             if self._clustering is None:
-                self._clustering = clustering_of(config)
+                self._clustering = clustering_of(config, self._embedding.spec.dimension)
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(runtime.num_threads or num_cores(), thread_name_prefix="diarist")
             return self._segmentation, self._embedding, self._clustering, self._pool
@@ -210,6 +212,10 @@ def diarize(
 def num_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _count(num_speakers: int) -> str:
+    return f"{num_speakers} speaker{'' if num_speakers == 1 else 's'}"
 
 
 def _words(bounds: SpeakerBounds) -> str:

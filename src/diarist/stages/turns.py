@@ -58,7 +58,8 @@ def to_turns(
         start = 0.0 if first == 0 else offset + first * frame
         end = duration if last == len(speakers) else min(duration, offset + last * frame)
         mean = float((summed[last] - summed[first]) / (last - first))
-        turns.append(Turn(round(start, 6), round(end, 6), names[speaker], round(min(1.0, max(0.0, mean)), 4)))
+        start, end = round(start, 6), min(duration, round(end, 6))
+        turns.append(Turn(start, end, names[speaker], round(min(1.0, max(0.0, mean)), 4)))
     turns = sorted(turn for turn in turns if turn.end > turn.start)  # none of frames past the end
     there = {turn.speaker for turn in turns}
     return turns, {name: index for index, name in names.items() if name in there}
