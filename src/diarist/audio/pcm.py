@@ -41,9 +41,8 @@ class PcmDecoder:
         self._warnings = warnings
         self._start = _start_of_unsized(file)
         file.seek(0)
-        if _BY_DESCRIPTOR:
-            os.lseek(file.fileno(), 0, os.SEEK_SET)
-        self._file = soundfile.SoundFile(file.fileno() if _BY_DESCRIPTOR else file, closefd=False)
+        # A descriptor of its own: before 1.2.2 libsndfile closes the one it is given wherever it fails to open it.
+        self._file = soundfile.SoundFile(os.dup(file.fileno()) if _BY_DESCRIPTOR else file)
         self.sample_rate: int = self._file.samplerate
         self.num_channels: int = self._file.channels
         self.num_frames: int = self._file.frames
