@@ -16,6 +16,7 @@ from diarist.errors import Cancelled, DiaristError
 COMMANDS = {
     "run": "diarist.cli.run",
     "score": "diarist.cli.score",
+    "benchmark": "diarist.cli.benchmark",
     "simulate": "diarist.cli.simulate",
     "models": "diarist.cli.models",
 }
