@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -175,6 +176,7 @@ _job: Job | None = None  # of a worker process
 def _start(job: Job) -> None:
     global _job
     _job = job
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is told by the first process, once
 
 
 def _work(index: int) -> Made:

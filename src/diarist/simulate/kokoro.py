@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ NATIVE_RATE = 24_000
 
 PEAK = 0.5
 """What the loudest sample of every sentence becomes."""
+
+_ON_INTERRUPT = (signal.SIGINT, signal.SIG_DFL)  # of workers: Ctrl-C is told by the first process, once
 
 Styles = Mapping[str, Float32]
 
@@ -149,7 +152,7 @@ def _speak_all(
             done(recipe.name)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(recipes)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(workers, len(recipes)), context, signal.signal, _ON_INTERRUPT) as pool:
         waiting = [pool.submit(_work, recipe, recipe.style(styles), folder, seconds) for recipe in recipes]
         for future in waiting:
             done(future.result())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -46,27 +47,25 @@ class InMemory:
 
 
 class OnDisk:
-    """Makes tracks in files of a folder, whose memory does not grow with their length."""
+    """Makes tracks in nameless files of a folder, whose memory does not grow with their length."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._num = 0
 
     def __call__(self, num_samples: int) -> Track:
         """A new track."""
-        self._num += 1
-        return _FileTrack(self._folder / f"{self._num}.f32", num_samples)
+        return _FileTrack(self._folder, num_samples)
 
 
 class _FileTrack:
-    def __init__(self, path: Path, num_samples: int) -> None:
+    def __init__(self, folder: Path, num_samples: int) -> None:
         self.num_samples = num_samples
-        self._file = path.open("w+b", buffering=0)
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)
         self._file.truncate(4 * num_samples)
 
     def read(self, at: int, num: int) -> Float32:
         self._file.seek(4 * at)
-        return np.fromfile(self._file, np.float32, min(num, self.num_samples - at))
+        return np.frombuffer(self._file.read(4 * min(num, self.num_samples - at)), np.float32)
 
     def write(self, at: int, block: Float32) -> None:
         self._file.seek(4 * at)
