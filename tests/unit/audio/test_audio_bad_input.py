@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import struct
@@ -349,9 +350,10 @@ def test_no_file_is_left_open(tmp_path: Path) -> None:
     folder = Path("/proc/self/fd")
     if not folder.exists():
         pytest.skip("needs /proc")
+    gc.collect()  # what earlier tests left
     before = len(list(folder.iterdir()))
     for _ in range(5):
         with pytest.raises(AudioError):
             open_audio(path)
         load(WAV)
-    assert len(list(folder.iterdir())) == before
+    assert len(list(folder.iterdir())) <= before
