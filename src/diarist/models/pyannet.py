@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
@@ -14,7 +16,8 @@ from diarist.models.nets import pyannet
 from diarist.models.onnx import powerset_of, session
 
 CHUNK = 10 * SAMPLE_RATE
-_SHARED = 16  # chunks that go through the filters together
+_SHARED = 8  # chunks that go through the filters together
+_BLOCK = 1000  # pooled values worked on at a time
 _TOGETHER = 4  # chunks that go through the LSTM together: its weights are read once for all of them
 
 
@@ -34,9 +37,10 @@ class PyanNet:
         speakers = powerset_of(num_classes)
         if speakers is None:
             raise WeightsError(f"a segmentation checkpoint of {num_classes} classes: not a powerset of 2 at once")
-        self._front = session(pyannet.front_graph(tensors).serialize())
         self._num_pooled = pyannet.num_pooled(CHUNK)
-        self._back = session(pyannet.back_graph(tensors, self._num_pooled, int8=int8).serialize())
+        self._filters = session(pyannet.filters_graph(tensors).serialize())
+        self._features = session(pyannet.features_graph(tensors, self._num_pooled, int8=int8).serialize())
+        self._scores = session(pyannet.scores_graph(tensors, int8=int8).serialize())
         self._weight, self._bias = pyannet.scaling(tensors)
         filters = pyannet.sinc_filters(tensors)
         self._sums = filters[: len(filters) // 2].sum(axis=1, dtype=np.float64).astype(np.float32)  # of the even ones
@@ -48,35 +52,47 @@ class PyanNet:
         check_chunks(batch, self.spec)
         batch = np.asarray(batch, dtype=np.float32)
         scores = np.empty((len(batch), self.spec.num_frames, self._num_classes), dtype=np.float32)
-        for first in range(0, len(batch), _SHARED):
-            rows = batch[first : first + _SHARED]
-            filtered = self._filter(rows)
-            for low in range(0, len(rows), _TOGETHER):
-                feeds = self._chunks(rows[low : low + _TOGETHER], filtered[low : low + _TOGETHER])
-                scores[first + low : first + low + _TOGETHER] = self._back.run(["scores"], feeds)[0]
+        pools = self._pools(batch)
+        for first in range(0, len(batch), _TOGETHER):
+            group = batch[first : first + _TOGETHER]
+            features = np.concatenate([self._chunk(row, next(pools)) for row in group], axis=1)
+            scores[first : first + _TOGETHER] = self._scores.run(["scores"], {"features": features})[0]
         return scores
 
     def try_out(self) -> None:
         """Run on silence; raises whatever is wrong."""
         self(np.zeros((1, CHUNK), dtype=np.float32))
 
-    def _filter(self, rows: Float32) -> list[list[Float32]]:
-        """`high`, `low`, `odd` `(40, num_pooled)` of each row."""
-        step, within = rows.strides[0] // rows.itemsize, rows.strides[1] // rows.itemsize
-        if len(rows) == 1 or within != 1 or step % pyannet.HOP or not 0 < step < CHUNK:
-            return [self._pooled(row) for row in rows]
-        shared = self._pooled(as_strided(rows, ((len(rows) - 1) * step + CHUNK,), (rows.itemsize,), writeable=False))
-        starts = range(0, len(rows) * (step // pyannet.HOP), step // pyannet.HOP)
-        return [[values[:, start : start + self._num_pooled] for values in shared] for start in starts]
+    def _pools(self, batch: Float32) -> Iterator[Float32]:
+        """Filtered and pooled sound of each row, `(1, 120, num_pooled)`."""
+        step, within = batch.strides[0] // batch.itemsize, batch.strides[1] // batch.itemsize
+        if len(batch) == 1 or within != 1 or step % pyannet.HOP or not 0 < step < CHUNK:
+            for row in batch:
+                yield self._pooled(row)
+            return
+        hop = step // pyannet.HOP
+        for first in range(0, len(batch), _SHARED):
+            rows = batch[first : first + _SHARED]
+            stretch = as_strided(rows, ((len(rows) - 1) * step + CHUNK,), (rows.itemsize,), writeable=False)
+            shared = self._pooled(stretch)
+            for start in range(0, len(rows) * hop, hop):
+                yield shared[:, :, start : start + self._num_pooled]
 
-    def _pooled(self, samples: Float32) -> list[Float32]:
-        found = self._front.run(["high", "low", "odd"], {"samples": np.ascontiguousarray(samples)[None, None]})
-        return [values[0] for values in found]
+    def _pooled(self, samples: Float32) -> Float32:
+        """Sound `(num_samples,)` to `(1, 120, num_pooled)`, in blocks that fit into the processor's cache."""
+        num = pyannet.num_pooled(len(samples))
+        parts = []
+        for first in range(0, num, _BLOCK):
+            last = min(first + _BLOCK, num) - 1
+            block = samples[first * pyannet.HOP : last * pyannet.HOP + pyannet.REACH]
+            feed = {"samples": np.ascontiguousarray(block)[None, None]}
+            parts.append(self._filters.run(["pooled"], feed)[0])
+        return np.concatenate(parts, axis=2)
 
-    def _chunks(self, rows: Float32, filtered: list[list[Float32]]) -> dict[str, Float32]:
-        """What the second half of the network is fed."""
-        scale = self._weight / np.sqrt(np.array([row.var() for row in rows], dtype=np.float32) + np.float32(1e-5))
-        shift = self._bias / scale - np.array([row.mean() for row in rows], dtype=np.float32)
-        high, low, odd = (np.stack(values) for values in zip(*filtered, strict=True))
-        delta = (shift[:, None] * self._sums)[:, :, None]
-        return {"high": high, "low": low, "odd": odd, "delta": delta, "scale": scale[:, None, None]}
+    def _chunk(self, row: Float32, pooled: Float32) -> Float32:
+        """Features of one chunk, `(num_frames, 1, 60)`."""
+        scale = np.float32(self._weight) / np.sqrt(row.var() + np.float32(1e-5))
+        delta = (np.float32(self._bias) / scale - row.mean()) * self._sums
+        feed = {"pooled": np.ascontiguousarray(pooled), "delta": delta[None, :, None], "scale": scale.reshape(1, 1, 1)}
+        features: Float32 = self._features.run(["features"], feed)[0]
+        return features

@@ -3,10 +3,11 @@
 Sound goes through 80 band-pass filters (SincNet: Ravanelli & Bengio, "Speaker recognition from raw waveform with
 SincNet", 2018), two convolutions, four LSTM layers in both directions, two dense layers and a classifier.
 
-It is cut in two, so that chunks that overlap share the filters, which are a quarter of the work. The network first
-scales each chunk: y = a (x - mean) + b. A filter h is linear, so |h * y| = a |h * x + delta|, delta = (b / a - mean)
-sum(h), and its largest value under a pool is that of `high + delta` and `low - delta`, where `high` and `low` are pools
-of h * x and -(h * x). These know nothing of the chunk. Nothing is approximated.
+It is cut in three. `filters_graph` is what chunks that overlap share, a quarter of the work. The network first scales
+each chunk: y = a (x - mean) + b. A filter h is linear, so |h * y| = a |h * x + delta|, delta = (b / a - mean) sum(h),
+and its largest value under a pool is the larger of `high + delta` and `low - delta`, where `high` and `low` are the
+pools of h * x and -(h * x), which know nothing of the chunk. Nothing is approximated. `features_graph` goes on from
+there for one chunk at a time, which fits into the processor's cache, and `scores_graph` from there for several at once.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ Tensors = Mapping[str, NDArray[Any]]
 FRAMES = Axis(size=991, step=270)
 STRIDE, KERNEL, POOL = 10, 251, 3  # of the filters
 HOP = STRIDE * POOL  # samples from one pooled value to the next
+REACH = KERNEL + (POOL - 1) * STRIDE  # samples that one pooled value sees
 SLOPE = 0.01  # of the leaky rectifiers
 _EPSILON = 1e-5
 _LOWEST_HZ = _NARROWEST_HZ = np.float32(50)
@@ -39,7 +41,7 @@ _HIDDEN = Grid(2 / 255, 128)  # states of an LSTM are within (-1, 1)
 
 
 def num_pooled(num_samples: int) -> int:
-    """How many pooled values `front_graph` gives for so many samples."""
+    """How many pooled values `filters_graph` gives for so many samples."""
     return max(0, ((num_samples - KERNEL) // STRIDE + 1) // POOL)
 
 
@@ -67,27 +69,29 @@ def sinc_filters(tensors: Tensors) -> Float32:
     return np.vstack([even, odd]).astype(np.float32)
 
 
-def front_graph(tensors: Tensors) -> Graph:
-    """Sound `(1, 1, num_samples)` to `high`, `low` of the even filters and `odd`, `(1, 40, num_pooled)`."""
-    graph = Graph("pyannet-front")
+def filters_graph(tensors: Tensors) -> Graph:
+    """Sound `(1, 1, num_samples)` to `pooled` `(1, 120, num_pooled)`: `high`, `low` of 40 even filters, 40 odd ones."""
+    graph = Graph("pyannet-filters")
     samples = graph.input("samples", (1, 1, "num_samples"))
     filters = sinc_filters(tensors)
     half = len(filters) // 2
     filtered = graph.node("Conv", samples, graph.constant(filters[:, None]), strides=[STRIDE])
     even, odd = graph.nodes("Split", filtered, graph.constant([half, half], np.int64), outputs=2, axis=1)
     # the odd filters sum to zero, so that their delta is zero, and high and low are one
-    for name, x in (("high", even), ("low", graph.node("Neg", even)), ("odd", graph.node("Abs", odd))):
-        graph.output(_pool(graph, x), name, (1, half, "num_pooled"))
+    parts = (even, graph.node("Neg", even), graph.node("Abs", odd))
+    pooled = graph.node("Concat", *(_pool(graph, part) for part in parts), axis=1)
+    graph.output(pooled, "pooled", (1, 3 * half, "num_pooled"))
     return graph
 
 
-def back_graph(tensors: Tensors, num_pooled: int, *, int8: bool) -> Graph:
-    """What follows: `high`, `low`, `odd` `(batch, 40, num_pooled)`, `delta` `(batch, 40, 1)` and `scale`
-    `(batch, 1, 1)` of each chunk to `scores` `(batch, num_frames, num_classes)`."""
-    graph = Graph("pyannet-back")
+def features_graph(tensors: Tensors, num_pooled: int, *, int8: bool) -> Graph:
+    """Pools of one chunk `(1, 120, num_pooled)`, its `delta` `(1, 40, 1)` and `scale` `(1, 1, 1)` to `features`
+    `(num_frames, 1, 60)`."""
+    graph = Graph("pyannet-features")
     half = len(tensors["sincnet.norm1d.0.weight"]) // 2
-    high, low, odd = (graph.input(name, ("batch", half, num_pooled)) for name in ("high", "low", "odd"))
-    delta, scale = graph.input("delta", ("batch", half, 1)), graph.input("scale", ("batch", 1, 1))
+    pooled = graph.input("pooled", (1, 3 * half, num_pooled))
+    delta, scale = graph.input("delta", (1, half, 1)), graph.input("scale", (1, 1, 1))
+    high, low, odd = graph.nodes("Split", pooled, graph.constant([half] * 3, np.int64), outputs=3, axis=1)
     even = graph.node("Max", graph.node("Add", high, delta), graph.node("Sub", low, delta))
     x = graph.node("Mul", graph.node("Concat", even, odd, axis=1), scale)
     x, length = _normalised(graph, tensors, x, 0), num_pooled
@@ -95,7 +99,15 @@ def back_graph(tensors: Tensors, num_pooled: int, *, int8: bool) -> Graph:
         length -= tensors[f"sincnet.conv1d.{number}.weight"].shape[2] - 1
         x = _pool(graph, (_conv_int8 if int8 else _conv)(graph, tensors, x, number, length))
         x, length = _normalised(graph, tensors, x, number), length // POOL
-    x = graph.node("Transpose", x, perm=[2, 0, 1])  # (num_frames, batch, features)
+    graph.output(graph.node("Transpose", x, perm=[2, 0, 1]), "features", ("num_frames", 1, "channels"))
+    return graph
+
+
+def scores_graph(tensors: Tensors, *, int8: bool) -> Graph:
+    """Features `(num_frames, batch, 60)` to log-probabilities `scores` `(batch, num_frames, num_classes)`."""
+    graph = Graph("pyannet-scores")
+    width = tensors["lstm.weight_ih_l0"].shape[1]
+    x = graph.input("features", ("num_frames", "batch", width))
     for layer in range(num_layers(tensors, "lstm.weight_ih_l{}")):
         x = _lstm(graph, tensors, x, layer, int8)
     x = graph.node("Transpose", x, perm=[1, 0, 2])
