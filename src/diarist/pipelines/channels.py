@@ -6,14 +6,13 @@ which another channel that talks is louder by `LEAK` decibels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diarist.core.events import Emitter
 from diarist.core.protocols import SegmentationModel
 from diarist.core.time import Axis
 from diarist.core.types import Float32, Turn
@@ -43,10 +42,9 @@ def hear(
     model: SegmentationModel,
     step: float,
     pool: ThreadPoolExecutor,
-    emitter: Emitter,
-    expected: float | None,
+    report: Callable[[float], None],
 ) -> Channel:
-    """Speech probability and loudness of one channel's blocks, in bounded memory."""
+    """Speech probability and loudness of one channel's blocks, in bounded memory; `report` is told of seconds done."""
     spec = model.spec
     chunks = segment.axis(spec, step)
     mean = activity.MovingMean(1)
@@ -63,7 +61,7 @@ def hear(
         level.append(_levels(section, spec.frames, mean.first, until))
         speech.append(mean.take(until)[:, 0])
         total = section.end
-        emitter.progress("listening", total / spec.sample_rate, expected)
+        report(total / spec.sample_rate)
     if not speech:
         return Channel(np.zeros(0, np.float32), np.zeros(0, np.float32), 0)
     num = 1 + max(0, (total - spec.frames.size // 2 - 1) // spec.frames.step)
@@ -108,8 +106,10 @@ def same_sound(channels: list[Channel]) -> bool:
     if len(channels) < 2 or len(channels[0].level) < 2:
         return False
     first = channels[0].level
-    others = (channel.level for channel in channels[1:])
-    return all(len(o) == len(first) and np.ptp(o) > 0 and np.corrcoef(first, o)[0, 1] > SAME for o in others)
+    others = [channel.level for channel in channels[1:]]
+    if any(len(other) != len(first) or np.ptp(other) == 0 for other in (first, *others)):
+        return False
+    return all(np.corrcoef(first, other)[0, 1] > SAME for other in others)
 
 
 def _levels(section: Section, frames: Axis, first: int, until: int) -> Float32:

@@ -7,17 +7,16 @@ result = diarizer("meeting.m4a", num_speakers=2)
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
 from diarist.audio.decode import AudioReader, AudioSource, open_audio
-from diarist.audio.opening import STDIN
+from diarist.audio.opening import STDIN, open_bytes
 from diarist.core.config import fingerprint, replace_from
 from diarist.core.events import Emitter, Hook
 from diarist.core.protocols import EmbeddingModel, SegmentationModel
@@ -137,22 +136,35 @@ class Diarizer:
 
         Raises as a call does, and `UsageError` where there is one channel only.
         """
-        if isinstance(audio, str | Path) and str(audio) == STDIN:
-            audio, uri = sys.stdin.buffer.read(), uri or "stdin"  # it can be read once, and is needed for each channel
+        if not hasattr(audio, "read") and not (isinstance(audio, str | Path) and str(audio) == STDIN):
+            return self._by_channel(audio, sample_rate, uri, hooks)
+        copy = open_bytes(audio)  # a stream may give its bytes once only, and every channel needs them
+        with copy.file:
+            return self._by_channel(cast(BinaryIO, copy.file), sample_rate, uri or copy.uri, hooks)
+
+    def _by_channel(
+        self, audio: AudioSource, sample_rate: int | None, uri: str | None, hooks: Sequence[Hook]
+    ) -> Diarization:
         with open_audio(audio, sample_rate=sample_rate, uri=uri) as reader:
             uri, num_channels, duration = reader.uri, reader.num_channels, reader.duration
         if num_channels < 2:
             raise UsageError(f"'{uri}' has one channel: channels can only be speakers where there are several")
         emitter = Emitter((*self.hooks, *hooks), uri)
         with emitter.stage("models"):
-            segmentation, _, _, pool = self._loaded()
+            segmentation, pool = self._loaded_segmentation()
         heard: list[channels.Channel] = []
         warnings: list[str] = []
+        before = 0.0  # seconds of channels gone through
+
+        def report(seconds: float) -> None:
+            emitter.progress("listening", (before + seconds) / num_channels, duration)
+
         with single_threaded_algebra(), emitter.stage("listening"):
             for number in range(num_channels):
                 with open_audio(audio, sample_rate=sample_rate, uri=uri, channel=number) as reader:
                     step = self.config.segmentation.step
-                    heard.append(channels.hear(reader.blocks(), segmentation, step, pool, emitter, duration))
+                    heard.append(channels.hear(reader.blocks(), segmentation, step, pool, report))
+                    before += heard[-1].num_samples / segmentation.spec.sample_rate
                     warnings += [w for w in reader.warnings if w not in warnings]
         if channels.same_sound(heard):
             warnings.append("the channels carry the same sound: leave out --channels-are-speakers to tell voices apart")
@@ -160,28 +172,32 @@ class Diarizer:
         turns = channels.to_turns(heard, self.config.turns, segmentation.spec.frames, length)
         return Diarization(tuple(turns), uri, duration=length, warnings=tuple(warnings), extra=self._extra(emitter))
 
-    def _loaded(self) -> tuple[SegmentationModel, EmbeddingModel, Clustering, ThreadPoolExecutor]:
+    def _loaded_segmentation(self) -> tuple[SegmentationModel, ThreadPoolExecutor]:
         with self._lock:
-            config, runtime = self.config, self.runtime
             if self._segmentation is None:
                 self._segmentation = load_segmentation(
-                    config.segmentation.model,
-                    precision=config.segmentation.precision,  # type: ignore[arg-type]
-                    backend=runtime.backend,
-                    offline=runtime.offline,
+                    self.config.segmentation.model,
+                    precision=self.config.segmentation.precision,  # type: ignore[arg-type]
+                    backend=self.runtime.backend,
+                    offline=self.runtime.offline,
                 )
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.runtime.num_threads or num_cores(), thread_name_prefix="diarist")
+            return self._segmentation, self._pool
+
+    def _loaded(self) -> tuple[SegmentationModel, EmbeddingModel, Clustering, ThreadPoolExecutor]:
+        segmentation, pool = self._loaded_segmentation()
+        with self._lock:
             if self._embedding is None:
                 self._embedding = load_embedding(
-                    config.embedding.model,
-                    precision=config.embedding.precision,  # type: ignore[arg-type]
-                    backend=runtime.backend,
-                    offline=runtime.offline,
+                    self.config.embedding.model,
+                    precision=self.config.embedding.precision,  # type: ignore[arg-type]
+                    backend=self.runtime.backend,
+                    offline=self.runtime.offline,
                 )
             if self._clustering is None:
-                self._clustering = clustering_of(config, self._embedding.spec.dimension)
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(runtime.num_threads or num_cores(), thread_name_prefix="diarist")
-            return self._segmentation, self._embedding, self._clustering, self._pool
+                self._clustering = clustering_of(self.config, self._embedding.spec.dimension)
+            return segmentation, self._embedding, self._clustering, pool
 
 
 def diarize(
