@@ -92,10 +92,7 @@ def run_once(system: System, wavs: Mapping[str, Path], warmup: Path, threads: in
 
 def errors_of(recording: Recording, rttm: str) -> dict[str, Any]:
     """The errors of an answer, RTTM text; no text is a recording where nobody talks."""
-    with tempfile.TemporaryDirectory(dir=ROOT) as scratch:
-        path = Path(scratch, f"{recording.uri}.rttm")
-        path.write_text(rttm)
-        found = formats.read(path)
+    found = formats.loads(rttm, "rttm")
     return score(recording.reference, found[0] if found else Diarization(uri=recording.uri)).to_dict()
 
 
