@@ -24,6 +24,7 @@ from diarist.models.quantize import Grid, Quantized
 
 Ranges = Mapping[str, NDArray[np.float64]]  # tensor to its lowest and highest value, (2,) or for each channel (2, C)
 
+_GROUP = 4  # mels that the first convolution works on together
 _INPUT = Grid(36 / 255, 128)  # log mel energies around their mean
 _EQUAL = Grid(1 / 127, 128)  # channels divided by their range
 
@@ -57,7 +58,9 @@ class _Builder:
     def build(self) -> Graph:
         graph = self.graph
         fbank = graph.input("fbank", (1, "num_fbank", 80))
-        x = self._head(quantize.quantize(graph, graph.node("Unsqueeze", fbank, self._shape(3)), _INPUT))
+        x = self._head(
+            quantize.quantize(graph, graph.node("Reshape", fbank, self._shape(1, -1, 80 // _GROUP, _GROUP)), _INPUT)
+        )
         block = self._entry(Quantized(graph.node("Reshape", x.name, self._shape(0, 0, 320)), x.grid))
         for number, (num_layers, dilation) in enumerate(BLOCKS, start=1):
             for layer in range(1, num_layers + 1):
@@ -71,8 +74,8 @@ class _Builder:
         return graph
 
     def _head(self, x: Quantized) -> Quantized:
-        """`(batch, time, 80, 1)` to `(batch, time, 10, 32)`."""
-        x = self._conv2d(x, "head.conv1", "head.bn1", "head.conv1", pads=[1] * 4)
+        """`(1, time, 80 / group, group)` to `(1, time, 10, 32)`."""
+        x = self._first(x)
         for name, stride in (("layer1.0", 2), ("layer1.1", 1), ("layer2.0", 2), ("layer2.1", 1)):
             name = f"head.{name}"
             y = self._conv2d(x, f"{name}.conv1", f"{name}.bn1", f"{name}.conv1", strides=[1, stride], pads=[1] * 4)
@@ -82,6 +85,21 @@ class _Builder:
                 x = self._conv2d(x, f"{shortcut}.0", f"{shortcut}.1", shortcut, strides=[1, stride])
             x = quantize.add(self.graph, y, x, self._grid(f"{name}.out"))
         return self._conv2d(x, "head.conv2", "head.bn2", "head.conv2", strides=[1, 2], pads=[1] * 4)
+
+    def _first(self, x: Quantized) -> Quantized:
+        """The first convolution, `(1, time, 80 / group, group)` to `(1, time, 80, 32)`.
+
+        One input channel leaves most of the processor's multipliers idle. So four neighbouring mels are read as
+        channels, and their outputs computed at once: more products, most of them with zero, in less time.
+        """
+        weight, bias = folded(self.tensors, "head.conv1", "head.bn1")  # (32, 1, mel, time)
+        grouped = np.zeros((_GROUP, 32, _GROUP, 3, 3))  # (output mel, channel, input mel, time, group)
+        for output, tap in np.ndindex(_GROUP, 3):
+            group, mel = divmod(output + tap - 1, _GROUP)
+            grouped[output, :, mel, :, group + 1] = weight[:, 0, tap]
+        flat = grouped.reshape(_GROUP * 32, _GROUP, 3, 3)
+        x = quantize.conv(self.graph, x, flat, np.tile(bias, _GROUP), self._grid("head.conv1"), pads=[1] * 4)
+        return Quantized(self.graph.node("Reshape", x.name, self._shape(1, -1, 80, 32)), x.grid)
 
     def _entry(self, x: Quantized) -> _Block:
         """The first layer over time, `(batch, num_fbank, 320)` to `(batch, num_maps, 128)`, and the block it opens."""
