@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diarist.audio.files import expand, unique_uris
@@ -88,6 +88,7 @@ def test_uris(paths: list[str], uris: list[str] | None) -> None:
     assert uris is None or got == uris
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("ab/.-_", min_size=1, max_size=6)))
 def test_uris_are_always_unique(paths: list[str]) -> None:
     assert len(set(unique_uris(paths))) == len(paths)

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 from audio_samples import sweep
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -21,6 +21,7 @@ def mixed(channels: np.ndarray, rate: int = 16_000) -> np.ndarray:
     return load(channels, sample_rate=rate).samples
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.float32, st.tuples(st.integers(0, 50), st.integers(1, 5)), elements=st.floats(-1, 1, width=32)))
 def test_the_mix_is_a_mean_under_signs(block: np.ndarray) -> None:
     got = MixDown(block.shape[1], 16_000)(block)
@@ -77,6 +78,7 @@ def test_silence_stays_silent() -> None:
     assert np.all(mixed(np.zeros((48_000, 2))) == 0)
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.float32, st.integers(0, 30), elements=st.floats(width=32)))
 def test_cleaned_blocks_are_finite(block: np.ndarray) -> None:
     cleaner = Cleaner()
@@ -88,6 +90,7 @@ def test_cleaned_blocks_are_finite(block: np.ndarray) -> None:
     assert cleaner.peak == np.abs(got).max(initial=0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 9), max_size=12), st.integers(1, 12))
 def test_cut_keeps_samples_and_order(sizes: list[int], size: int) -> None:
     samples = np.arange(sum(sizes), dtype=np.float32)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diarist.core.config import (
@@ -128,6 +128,7 @@ tables = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(tables)
 def test_toml_round_trip(table: dict[str, Any]) -> None:
     assert tomllib.loads(dump_toml(table)) == table

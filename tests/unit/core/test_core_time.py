@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diarist.core.time import Axis, to_samples, to_seconds
@@ -15,6 +15,7 @@ sizes = st.integers(1, 400)
 axes = st.builds(Axis, size=sizes, step=sizes, start=st.integers(-50, 50))
 
 
+@settings(deadline=None)
 @given(axes, st.integers(0, 50))
 def test_windows_are_a_regular_row(axis: Axis, index: int) -> None:
     first, past = axis.span(index)
@@ -24,6 +25,7 @@ def test_windows_are_a_regular_row(axis: Axis, index: int) -> None:
     assert axis.first(index) == first
 
 
+@settings(deadline=None)
 @given(axes, st.integers(1, 5_000))
 def test_covering(axis: Axis, num_samples: int) -> None:
     num = axis.count_covering(num_samples)
@@ -32,6 +34,7 @@ def test_covering(axis: Axis, num_samples: int) -> None:
     assert num == 1 or axis.span(num - 2)[1] < num_samples
 
 
+@settings(deadline=None)
 @given(axes, st.integers(0, 5_000))
 def test_inside(axis: Axis, num_samples: int) -> None:
     num = axis.count_inside(num_samples)
@@ -44,6 +47,7 @@ def test_nothing_is_covered_by_nothing() -> None:
     assert Axis(160_000, 16_000).count_covering(0) == 0
 
 
+@settings(deadline=None)
 @given(axes, st.integers(0, 1_000))
 def test_middles_find_their_window(axis: Axis, index: int) -> None:
     assert axis.closest(axis.middle(index)) == index
@@ -65,6 +69,7 @@ def test_an_axis_needs_positive_numbers(size: int, step: int, rate: int) -> None
         Axis(size, step, sample_rate=rate)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 24 * 3600 * 16_000))
 def test_a_day_of_samples_survives_seconds(samples: int) -> None:
     assert to_samples(to_seconds(samples)) == samples

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diarist.core.types import Diarization, Speaker, SpeakerBounds, Turn, Waveform
@@ -62,6 +62,7 @@ class TestRename:
         got = Diarization((Turn(0, 1, "A"), Turn(1, 2, "B"))).rename({"A": "B", "B": "A"})
         assert [t.speaker for t in got] == ["B", "A"]
 
+    @settings(deadline=None)
     @given(some_turns())
     def test_there_and_back(self, turns: tuple[Turn, ...]) -> None:
         diarization = Diarization(turns)
@@ -69,6 +70,7 @@ class TestRename:
 
 
 class TestCrop:
+    @settings(deadline=None)
     @given(some_turns(), st.integers(0, 30), st.integers(0, 30))
     def test_what_lies_within(self, turns: tuple[Turn, ...], start: int, end: int) -> None:
         got = Diarization(turns).crop(start, end)
@@ -83,6 +85,7 @@ class TestCrop:
 
 
 class TestExclusive:
+    @settings(deadline=None)
     @given(some_turns())
     def test_one_at_a_time_and_nobody_invented_or_lost(self, turns: tuple[Turn, ...]) -> None:
         got = Diarization(turns).exclusive()
@@ -92,6 +95,7 @@ class TestExclusive:
             assert after <= before
             assert len(after) == min(1, len(before))
 
+    @settings(deadline=None)
     @given(some_turns())
     def test_the_most_confident_stays(self, turns: tuple[Turn, ...]) -> None:
         for turn in Diarization(turns).exclusive():
@@ -100,6 +104,7 @@ class TestExclusive:
                 t.confidence <= turn.confidence for t in turns if t.start <= turn.start < t.end
             )
 
+    @settings(deadline=None)
     @given(some_turns(zero=False))
     def test_twice_is_once(self, turns: tuple[Turn, ...]) -> None:
         once = Diarization(turns).exclusive()
@@ -119,6 +124,7 @@ class TestExclusive:
 
 
 class TestOverlaps:
+    @settings(deadline=None)
     @given(some_turns())
     def test_second_by_second(self, turns: tuple[Turn, ...]) -> None:
         spans = Diarization(turns).overlaps()
@@ -163,6 +169,7 @@ class TestBounds:
             SpeakerBounds.of(**given)
         assert "\n" not in str(caught.value)
 
+    @settings(deadline=None)
     @given(st.integers(1, 9), st.integers(0, 9), st.integers(-5, 30))
     def test_clip(self, least: int, more: int, count: int) -> None:
         bounds = SpeakerBounds(least, least + more)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diarist import formats
@@ -159,6 +159,7 @@ class TestNames:
     def test_known(self, uri: str, name: str) -> None:
         assert safe_name(uri) == name
 
+    @settings(deadline=None)
     @given(st.text())
     def test_always_one_file_in_the_folder(self, uri: str) -> None:
         name = safe_name(uri)

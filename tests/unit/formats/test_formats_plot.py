@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("matplotlib")
@@ -99,6 +99,7 @@ def test_many_turns_are_fast_enough_and_few_shapes() -> None:
     assert sum(len(shape.get_paths()) for shape in figure.axes[0].collections) < 2000
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(1, 5)), max_size=8),
     st.lists(st.integers(0, 200), min_size=2, unique=True).map(sorted),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from diarist import formats
@@ -50,6 +50,7 @@ def expected(diarization: Diarization, format: str) -> list[tuple[float, float, 
 
 
 @pytest.mark.parametrize("format", formats.READABLE)
+@settings(deadline=None)
 @given(diarization=diarizations())
 def test_round_trip(format: str, diarization: Diarization) -> None:
     found = formats.loads(formats.dumps(diarization, format), format, name="meeting.x")
@@ -69,6 +70,7 @@ def test_round_trip(format: str, diarization: Diarization) -> None:
 
 
 @pytest.mark.parametrize("format", formats.READABLE)
+@settings(deadline=None)
 @given(diarization=diarizations())
 def test_writing_what_was_read_changes_nothing(format: str, diarization: Diarization) -> None:
     assume(diarization.turns)
@@ -77,6 +79,7 @@ def test_writing_what_was_read_changes_nothing(format: str, diarization: Diariza
     assert sorted(twice.split("\n")) == sorted(once.split("\n"))  # names that lost their blanks may sort otherwise
 
 
+@settings(deadline=None)
 @given(diarizations(), diarizations())
 def test_several_recordings_in_one_text(one: Diarization, two: Diarization) -> None:
     both = [replace(one, uri="one"), replace(two, uri="two")]
@@ -85,6 +88,7 @@ def test_several_recordings_in_one_text(one: Diarization, two: Diarization) -> N
         assert [(d.uri, len(d)) for d in found] == [(d.uri, len(d)) for d in both if len(d) or format == "json"]
 
 
+@settings(deadline=None)
 @given(
     diarizations(),
     st.one_of(st.none(), st.integers(0, 10**9).map(lambda us: us / 1e6)),
@@ -110,6 +114,7 @@ def test_json_keeps_everything(
     assert again.speakers["silent"].embedding.dtype == np.float32
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 10**7), st.integers(1, 10**7))))
 def test_uem_round_trip(regions: list[tuple[str, int, int]]) -> None:
     given = [(uri, start / 1000, (start + length) / 1000) for uri, start, length in regions]
