@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
     if not items:
         raise DiaristError(f"nothing to run: '{args.uem}' names no recording of '{args.audio}'")
     _make_folder(args.output)
-    with _progress(items) as progress:
+    with _progress(items, len(systems) > 1) as progress:
         done = benchmark.run(
             systems,
             items,
@@ -237,8 +237,8 @@ def _make_folder(path: Path | None) -> None:
 class _Progress:
     """A bar over all recordings of a system; failures and warnings as they come."""
 
-    def __init__(self, bar: ProgressBar, items: Sequence[Item]) -> None:
-        self.bar = bar
+    def __init__(self, bar: ProgressBar, items: Sequence[Item], several: bool) -> None:
+        self.bar, self.several = bar, several
         self._ends = {item.uri: max((t.end for t in item.reference), default=0.0) for item in items}
         self._system: str | None = None
 
@@ -258,15 +258,16 @@ class _Progress:
         if not done.again:
             self._heard += done.cost.audio
         self.bar(Event(done.system, "progress", done=self._heard, total=self._heard + sum(self._left.values())))
-        told = [f"error: {done.item.uri}: {done.failed}"] if done.failed else []
-        told += [f"warning: {done.item.uri}: {warning}" for warning in done.warnings]
+        name = f"{done.system}: {done.item.uri}" if self.several else done.item.uri
+        told = [f"error: {name}: {done.failed}"] if done.failed else []
+        told += [f"warning: {name}: {warning}" for warning in done.warnings]
         if told:
             self.bar.clear()
         for line in told:
             print(f"diarist: {line}", file=sys.stderr)
 
 
-def _progress(items: Sequence[Item]) -> _Progress:
+def _progress(items: Sequence[Item], several: bool) -> _Progress:
     from diarist.cli.progress import ProgressBar
 
-    return _Progress(ProgressBar(), items)
+    return _Progress(ProgressBar(), items, several)

@@ -34,6 +34,7 @@ from diarist.pipelines.frontend import Evidence, Listener
 from diarist.pipelines.threads import single_threaded_algebra
 from diarist.stages import powerset
 from diarist.stages.assign import centroids
+from diarist.stages.subsegments import runs
 
 COUNT, CLUSTERING, SEGMENTATION, BOTH = "oracle-count", "oracle-clustering", "oracle-segmentation", "oracle-both"
 VARIANTS = (AS_IS, COUNT, CLUSTERING, SEGMENTATION, BOTH)
@@ -89,11 +90,12 @@ def oracles(
     counted = clustering(evidence, SpeakerBounds.of(count)) if count else found
     active = reference_activity(reference, evidence.frames, len(evidence.count))
     right = right_segmentation(evidence, active)
+    labelled = right_clusters(evidence, active, config, found)
     return {
         COUNT: _decoded(uri, evidence, counted, config),
-        CLUSTERING: _decoded(uri, evidence, right_clusters(evidence, active, config, found), config),
+        CLUSTERING: _decoded(uri, evidence, labelled, config),
         SEGMENTATION: _decoded(uri, right, found, config),
-        BOTH: _decoded(uri, right, right_clusters(right, active, config, found), config),
+        BOTH: _decoded(uri, right, labelled, config),
     }
 
 
@@ -128,29 +130,55 @@ def right_clusters(evidence: Evidence, active: Activity, config: PipelineConfig,
 
 
 def _in_windows(evidence: Evidence, active: Activity, config: PipelineConfig) -> tuple[Int64, Int64]:
-    """Frames of each speaker in each window `(num_rows, num_speakers)`, and the windows' middle frames."""
+    """Frames of each speaker in each window `(num_rows, num_speakers)`, and the windows' middle frames.
+
+    A window reaches half its size to both sides, but not out of the stretch of single speech that it was cut from.
+    """
     middles = evidence.frames.middles(len(active))
-    half = config.embedding.window / 2  # a shorter window is all of a stretch: it has silence around it
-    first = np.searchsorted(middles, evidence.times - half)
-    past = np.searchsorted(middles, evidence.times + half)
+    middle = np.minimum(np.searchsorted(middles, evidence.times), len(active) - 1)
+    stretches = runs(evidence.count == 1)
+    inside = np.searchsorted(stretches[:, 0], middle, side="right") - 1
+    first, past = (np.searchsorted(middles, evidence.times + side * config.embedding.window / 2) for side in (-1, 1))
+    known = (inside >= 0) & (middle < stretches[inside, 1]) if len(stretches) else np.zeros(len(middle), dtype=bool)
+    first[known] = np.maximum(first[known], stretches[inside[known], 0])
+    past[known] = np.minimum(past[known], stretches[inside[known], 1])
     together = np.zeros((len(first), active.shape[1]), dtype=np.int64)
     for speaker in range(active.shape[1]):
         summed = np.concatenate(([0], np.cumsum(active[:, speaker])))
         together[:, speaker] = summed[past] - summed[first]
-    return together, np.asarray((first + past) // 2, dtype=np.int64)
+    return together, np.asarray(middle, dtype=np.int64)
 
 
 def _in_chunks(evidence: Evidence, active: Activity) -> tuple[Int64, Int64]:
-    """Frames that each local speaker that is a row shares with each speaker, and the middle frame of its own."""
+    """Frames that each row, a local speaker, shares with each speaker, and the middle frame of its own.
+
+    Those of one chunk are different people: what one shares with the speaker who is another's is not counted.
+    """
     together = np.zeros((len(evidence.owners), active.shape[1]), dtype=np.int64)
     middle = np.zeros(len(evidence.owners), dtype=np.int64)
     for row, (chunk, local) in enumerate(evidence.owners):
-        first = evidence.first_frame(chunk)
-        part = active[first : first + evidence.local.shape[1]]
-        talks = evidence.active(chunk)[: len(part), local]
-        together[row] = part[talks].sum(axis=0)
-        middle[row] = first + (np.flatnonzero(talks).mean() if talks.any() else len(part) / 2)
+        found, part = _chunk(evidence, active, chunk)
+        rows, columns = _matched(found, part)
+        together[row] = part[found[:, local]].sum(axis=0)
+        together[row, columns[rows != local]] = 0
+        talks = np.flatnonzero(found[:, local])
+        middle[row] = evidence.first_frame(chunk) + (talks.mean() if len(talks) else len(part) / 2)
     return together, middle
+
+
+def _chunk(evidence: Evidence, active: Activity, chunk: int) -> tuple[Activity, Activity]:
+    """What was found in a chunk, `(num_frames, num_local)`, and what is so, `(num_frames, num_speakers)`."""
+    first = evidence.first_frame(chunk)
+    part = active[first : first + evidence.local.shape[1]]
+    return evidence.active(chunk)[: len(part)], part
+
+
+def _matched(found: Activity, part: Activity) -> tuple[Int64, Int64]:
+    """Local speakers and the reference speaker of each: one to one, with the most time in common."""
+    together = found.T.astype(np.int64) @ part.astype(np.int64)  # (num_local, num_speakers)
+    rows, columns = linear_sum_assignment(together, maximize=True)
+    shared = together[rows, columns] > 0
+    return rows[shared], columns[shared]
 
 
 def right_segmentation(evidence: Evidence, active: Activity) -> Evidence:
@@ -184,15 +212,11 @@ def right_segmentation(evidence: Evidence, active: Activity) -> Evidence:
 
 def _right_chunk(evidence: Evidence, active: Activity, chunk: int) -> Activity:
     """Local activity of a chunk by the reference, `(num_frames, num_local or more)`."""
-    first = evidence.first_frame(chunk)
-    part = active[first : first + evidence.local.shape[1]]
-    found = evidence.active(chunk)[: len(part)]
-    together = found.T.astype(np.int64) @ part.astype(np.int64)  # (num_local, num_speakers)
-    rows, columns = linear_sum_assignment(together, maximize=True)
-    shared = together[rows, columns] > 0
-    right = np.zeros((len(part), evidence.num_local), dtype=bool)
-    right[:, rows[shared]] = part[:, columns[shared]]
-    others = np.setdiff1d(np.flatnonzero(part.any(axis=0)), columns[shared])
+    found, part = _chunk(evidence, active, chunk)
+    rows, columns = _matched(found, part)
+    right = np.zeros_like(found)
+    right[:, rows] = part[:, columns]
+    others = np.setdiff1d(np.flatnonzero(part.any(axis=0)), columns)
     others = others[np.argsort(-part[:, others].sum(axis=0), kind="stable")]
     return np.concatenate([right, part[:, others]], axis=1)
 

@@ -78,8 +78,8 @@ class Benchmark:
         return sum(len(outcome.failed) for outcome in self.outcomes)
 
     def shared(self) -> list[str]:
-        """Recordings that every system answered for, in order of uri."""
-        uris = [set(outcome.report.files) for outcome in self.outcomes]
+        """Recordings that every system answered for, of those that answered for any, in order of uri."""
+        uris = [set(outcome.report.files) for outcome in self.outcomes if outcome.report.files]
         return sorted(set.intersection(*uris)) if uris else []
 
 

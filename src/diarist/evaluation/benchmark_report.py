@@ -10,7 +10,7 @@ import os
 import platform
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from diarist import __version__
@@ -20,6 +20,8 @@ from diarist.evaluation.report import Breakdown, Report
 from diarist.evaluation.report import _table as table
 from diarist.evaluation.score import Errors
 from diarist.evaluation.systems import AS_IS, Cost
+
+MOST_FAILURES = 5
 
 _NAMES = {
     AS_IS: "nothing: as it is",
@@ -218,8 +220,16 @@ def _one(value: float | None) -> str:
 
 
 def _failures(benchmark: Benchmark) -> list[str]:
-    failed: Mapping[str, Mapping[str, str]] = {o.name: o.failed for o in benchmark.outcomes if o.failed}
-    return [
-        "\n".join([f"{name}: failed, and not in the figures:", *(f"  {uri}: {why}" for uri, why in sorted(of.items()))])
-        for name, of in failed.items()
-    ]
+    """The first few of each system: all of them are in the other reports."""
+    blocks = []
+    for outcome in benchmark.outcomes:
+        failed = sorted(outcome.failed.items())
+        if not failed:
+            continue
+        num = len(failed) + len(outcome.report.files)
+        lines = [f"{outcome.name}: {len(failed)} of {num} recordings failed, and are not in its figures"]
+        lines += [f"  {uri}: {why}" for uri, why in failed[:MOST_FAILURES]]
+        if len(failed) > MOST_FAILURES:
+            lines.append(f"  and {len(failed) - MOST_FAILURES} more")
+        blocks.append("\n".join(lines))
+    return blocks

@@ -274,12 +274,10 @@ class Command:
         return output
 
     def _read(self, item: Item, text: str) -> Diarization:
-        found = formats.loads(text, "rttm", name=f"the answer of '{self.name}' for '{item.uri}'")
+        found = formats.loads(text, "rttm", name=f"the answer of '{self.name}'")
         one = found[0] if len(found) == 1 else next((d for d in found if d.uri == item.uri), None)
         if found and one is None:
-            raise InputError(
-                f"'{self.name}' told of {len(found)} recordings for '{item.uri}', and none of them is called that"
-            )
+            raise InputError(f"'{self.name}' told of {len(found)} recordings, and none of them is called '{item.uri}'")
         return Diarization(uri=item.uri) if one is None else dataclasses.replace(one, uri=item.uri)
 
 
