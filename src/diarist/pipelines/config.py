@@ -51,7 +51,7 @@ class ClusteringConfig:
     )
     min_cluster_size: int = option(3, "smaller clusters go to the nearest larger one", low=1, tune=(1, 20))
     Fa: float = option(0.3, "scale of the acoustic evidence (vbx)", low=0.0, tune=(0.05, 1.0))
-    Fb: float = option(11.0, "speaker regularisation: more gives fewer speakers (vbx)", low=0.0, tune=(0.5, 25.0))
+    Fb: float = option(11.0, "speaker regularisation: more gives fewer speakers (vbx)", low=0.01, tune=(0.5, 25.0))
     loop: float = option(0.9, "chance to stay with the speaker from one window to the next (vbx)", low=0.0, high=0.9999)
     centring: float = option(
         3.0, "how many speakers it takes to trust the recording's own mean voice half (vbx-windows)", low=0.0
