@@ -20,6 +20,13 @@ PRECISIONS = ("int8", "float32")
 BACKENDS = ("onnx",)
 _CHECKPOINTS = (".pt", ".bin", ".pth", ".ckpt")
 
+# Names that people know, of weights that no package carries.
+ELSEWHERE = {
+    "wespeaker-resnet34-lm": "WeSpeaker's ResNet34-LM is in no package: give --embedding-model its ONNX file, "
+    "voxceleb_resnet34_LM.onnx of the hub's Wespeaker/wespeaker-voxceleb-resnet34-LM, or an export of the folder "
+    "'embedding' of pyannote/speaker-diarization-community-1 (gated; docs/guide/community-1.md)",
+}
+
 Network = TypeVar("Network", PyanNet, CamPlusPlus)
 
 
@@ -66,6 +73,8 @@ def _check(precision: str, backend: str) -> None:
 
 def _file(model: str | Path, kind: str, offline: bool) -> Path:
     """The one file of weights that `model` names."""
+    if str(model) in ELSEWHERE:
+        raise WeightsError(ELSEWHERE[str(model)])
     entry = CATALOG.get(str(model))
     if entry is not None and entry.kind != kind:
         raise UsageError(f"'{model}' is a model of the kind {entry.kind}, not {kind}")

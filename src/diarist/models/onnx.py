@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from math import comb
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
@@ -22,6 +22,7 @@ from diarist.stages.powerset import MAX_LOCAL
 
 PYANNOTE_FRAMES = Axis(size=991, step=270)
 _PROBE = 10 * SAMPLE_RATE
+MOST_FBANK = 1000  # frames of features that a network with weights runs on: a chunk
 
 
 def session(model: bytes | Path) -> onnxruntime.InferenceSession:
@@ -90,22 +91,29 @@ class OnnxSegmentation:
 class OnnxEmbedding:
     """A network `(batch, num_fbank, num_mels) -> (batch, dimension)` from an ONNX file (WeSpeaker, 3D-Speaker, ...).
 
-    Such a file pools inside, so `frames` passes the features on, and `pool` runs the network on those of each speaker.
+    Such a file pools inside, so `frames` passes the features on, and `pool` runs the network for each speaker: on that
+    speaker's features alone or, where the file takes weights `(batch, num_weights)` as a second input, on all of them
+    with the speaker's weights in its pooling, as pyannote.audio does. What the features are made of is read from the
+    metadata (`normalize_samples` and `framework` of sherpa-onnx, `window_type`); a file that does not say, and whose
+    features are called `feats`, is taken for WeSpeaker's: a Hamming window, sound as 16-bit integers.
     """
 
     def __init__(self, path: Path) -> None:
         self._session = session(path)
-        self._input, self._output = _only(self._session, path)
+        self._input, self._weights, self._output = _features_and_weights(self._session, path)
         shape = self._input.shape
         if len(shape) != 3 or (isinstance(shape[2], int) and not 20 <= shape[2] <= 128):
             raise WeightsError(
                 f"'{path}' is not an embedding network: its input must be (batch, num_fbank, 80), not {shape}"
             )
         num_mels = shape[2] if isinstance(shape[2], int) else 80
-        probe = _tried(self._run, np.zeros((200, num_mels), np.float32), path)
+        probe = _tried(lambda value: self._run(value, np.ones(len(value), "f4")), np.zeros((200, num_mels), "f4"), path)
         if probe.ndim != 1:
             raise WeightsError(f"'{path}' is not an embedding network: its output must be (batch, dimension)")
-        self.spec = EmbeddingSpec(dimension=len(probe), min_frames=10, map_stride=1, num_mels=num_mels)
+        window, scale = self._sound(path)
+        self.spec = EmbeddingSpec(
+            dimension=len(probe), min_frames=10, num_mels=num_mels, window=window, scale=scale, whole=True
+        )
 
     def frames(self, fbank: Float32) -> Float32:
         """The features themselves, `(batch, num_fbank, num_mels)`."""
@@ -117,15 +125,59 @@ class OnnxEmbedding:
         check_weights(maps, weights)
         embeddings = np.full((*weights.shape[:2], self.spec.dimension), np.nan, dtype=np.float32)
         for row, local in np.ndindex(*weights.shape[:2]):
-            chosen = maps[row, weights[row, local] > 0.5]
-            if len(chosen) >= self.spec.min_frames:
-                embeddings[row, local] = self._run(chosen)
+            if np.count_nonzero(weights[row, local] > 0.5) >= self.spec.min_frames:
+                embeddings[row, local] = self._run(maps[row], weights[row, local])
         return embeddings
 
-    def _run(self, features: Float32) -> Float32:
-        feed = {self._input.name: np.ascontiguousarray(features, dtype=np.float32)[None]}
-        embedding: Float32 = np.asarray(self._session.run([self._output.name], feed)[0])[0]
+    def _run(self, features: Float32, weights: Float32) -> Float32:
+        """The embedding of one speaker of `features` `(num_fbank, num_mels)`, `weights` `(num_fbank,)`."""
+        if self._weights is None:
+            feed = {self._input.name: features[weights > 0.5]}
+        else:
+            features, weights = _fitted(features, weights, self._input.shape[1], self._weights.shape[1])
+            feed = {self._input.name: features, self._weights.name: weights}
+        batch = {name: np.ascontiguousarray(value, dtype=np.float32)[None] for name, value in feed.items()}
+        embedding: Float32 = np.asarray(self._session.run([self._output.name], batch)[0])[0]
         return embedding
+
+    def _sound(self, path: Path) -> tuple[Literal["povey", "hamming"], float]:
+        """`(window, scale)` of the features."""
+        said = self._session.get_modelmeta().custom_metadata_map
+        wespeaker = said.get("framework", "wespeaker" if self._input.name == "feats" else "") == "wespeaker"
+        scaled = said.get("normalize_samples", "0" if wespeaker else "1") == "0"
+        window = said.get("window_type", "hamming" if wespeaker else "povey")
+        if window not in ("povey", "hamming"):
+            raise WeightsError(f"'{path}' wants a window_type '{window}': only povey and hamming are offered")
+        return window, 32768.0 if scaled else 1.0
+
+
+def _fitted(features: Float32, weights: Float32, num_fbank: Any, num_weights: Any) -> tuple[Float32, Float32]:
+    """Features and weights at the lengths that a file takes; where it takes any, at most `MOST_FBANK`.
+
+    Features that are too long are cut to the stretch that has weights, then at the end; too short, they end in zeros.
+    """
+    fixed = num_fbank if isinstance(num_fbank, int) else None
+    if len(features) > MOST_FBANK:
+        heard = np.flatnonzero(weights)
+        span = slice(heard[0], heard[-1] + 1)
+        features, weights = features[span], weights[span]
+    if fixed is not None:
+        missing = max(0, fixed - len(features))
+        features = np.pad(features[:fixed], ((0, missing), (0, 0)))
+        weights = np.pad(weights[:fixed], (0, missing))
+    if isinstance(num_weights, int):
+        index = (2 * np.arange(num_weights) + 1) * len(weights) // (2 * num_weights)
+        weights = weights[index]
+    return features, weights
+
+
+def _features_and_weights(loaded: onnxruntime.InferenceSession, path: Path) -> tuple[Any, Any, Any]:
+    """The input of features, that of weights or None, and the first output."""
+    inputs = sorted(loaded.get_inputs(), key=lambda given: -len(given.shape))
+    if [len(given.shape) for given in inputs] == [3, 2] and {given.type for given in inputs} == {"tensor(float)"}:
+        return inputs[0], inputs[1], loaded.get_outputs()[0]
+    features, output = _only(loaded, path)
+    return features, None, output
 
 
 def powerset_of(num_classes: int) -> tuple[int, int] | None:

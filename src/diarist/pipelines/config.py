@@ -36,7 +36,7 @@ class EmbeddingConfig:
     window: float = option(1.5, "seconds in a window", low=0.2, high=10.0)
     hop: float = option(0.5, "at most so many seconds between the starts of two windows", low=0.05, high=10.0)
     least: float = option(
-        0.5, "a window, or a local speaker, with fewer seconds of voice is not clustered", low=0.1, high=10.0
+        0.5, "a window, or a local speaker, with fewer seconds of voice is not clustered", low=0.02, high=10.0
     )
 
 
@@ -50,6 +50,9 @@ class ClusteringConfig:
         0.55, "cosine distance at which the dendrogram is cut (the start of vbx)", low=0.0, high=2.0, tune=(0.3, 0.8)
     )
     min_cluster_size: int = option(3, "smaller clusters go to the nearest larger one", low=1, tune=(1, 20))
+    plda: str | None = option(
+        None, "folder or hub id with xvec_transform.npz and plda.npz (vbx), which ship with no package"
+    )
     Fa: float = option(0.3, "scale of the acoustic evidence (vbx)", low=0.0, tune=(0.05, 1.0))
     Fb: float = option(11.0, "speaker regularisation: more gives fewer speakers (vbx)", low=0.01, tune=(0.5, 25.0))
     loop: float = option(0.9, "chance to stay with the speaker from one window to the next (vbx)", low=0.0, high=0.9999)
@@ -68,8 +71,11 @@ class TurnsConfig:
 
     count: str = option(
         "probability",
-        "how many talk in a frame: thresholds on probabilities (onset, ...), or the rounded mean of the chunks",
+        "how many talk in a frame: thresholds on probabilities (onset, ...), or what chunks say on average, rounded",
         choices=("probability", "mean"),
+    )
+    edges: str = option(
+        "between", "a turn begins half-way between two frames, or in the middle of one", choices=("between", "middle")
     )
     onset: float = option(0.5, "speech begins above this probability", low=0.0, high=1.0, tune=(0.2, 0.8))
     offset: float = option(0.5, "speech ends below this probability", low=0.0, high=1.0, tune=(0.2, 0.8))

@@ -11,29 +11,26 @@ from diarist.core.types import Float32, Float64, Int64, Turn
 from diarist.pipelines.cluster import Clusters
 from diarist.pipelines.config import PipelineConfig
 from diarist.pipelines.frontend import Evidence
-from diarist.stages.assign import (
-    NOBODY,
-    hear,
-    match_chunk,
-    match_local,
-    most_heard,
-    nearest_index,
-    speakers_by_frame,
-    unit,
-)
+from diarist.stages.assign import NOBODY, match_chunk, match_local, nearest_index, speakers_by_frame, unit
+from diarist.stages.reconstruct import top_speakers
 from diarist.stages.turns import to_turns
 
 
 def decode(evidence: Evidence, clusters: Clusters, config: PipelineConfig) -> tuple[list[Turn], dict[str, int]]:
     """Turns in order of start, and the row of `clusters.voices` that each label stands for.
 
-    Where no voice could be told, for want of speech, all turns are one speaker's that stands for no row.
+    Where no voice could be told, for want of speech, all turns are one speaker's that stands for no row. So does one
+    whom nobody heard, but whom the number of speakers at once demands (count `mean`, as in pyannote.audio).
     """
     if len(clusters.labels) == 0:
         speakers = np.where(evidence.count >= 1, 0, NOBODY).astype(np.int32)[:, None]
         return _turns(evidence, speakers, np.ones(len(speakers), np.float32), config)[0], {}
-    speakers, certainty = (_by_windows if evidence.owners[0, 0] < 0 else _by_chunks)(evidence, clusters)
-    return _turns(evidence, speakers, certainty, config)
+    if evidence.owners[0, 0] < 0:
+        speakers, certainty = _by_windows(evidence, clusters)
+    else:
+        speakers, certainty = _by_chunks(evidence, clusters, fill=config.turns.count == "mean")
+    turns, order = _turns(evidence, speakers, certainty, config)
+    return turns, {name: row for name, row in order.items() if row < len(clusters.voices)}
 
 
 def _turns(
@@ -46,6 +43,7 @@ def _turns(
         duration=evidence.duration,
         min_duration_on=config.turns.min_duration_on,
         min_duration_off=config.turns.min_duration_off,
+        edges=config.turns.edges,  # type: ignore[arg-type]
     )
 
 
@@ -60,23 +58,25 @@ def _by_windows(evidence: Evidence, clusters: Clusters) -> tuple[NDArray[np.int3
     nearest = nearest_index(evidence.times, evidence.frames.middles(num_frames))
     labels = clusters.labels[nearest]
     matched = _matched(evidence, labels, clusters.voices)
-    heard = hear(matched, evidence.count >= 2, len(clusters.voices))
-    return speakers_by_frame(evidence.count, labels, heard), clusters.certainty[nearest]
+    two = np.where(evidence.count >= 2, 2, 0).astype(np.uint8)
+    pairs, _ = top_speakers(matched, two, len(clusters.voices), fill=False)
+    return speakers_by_frame(evidence.count, labels, pairs), clusters.certainty[nearest]
 
 
-def _by_chunks(evidence: Evidence, clusters: Clusters) -> tuple[NDArray[np.int32], Float32]:
-    """Speakers `(num_frames, most)` and certainty `(num_frames,)`: as many as talk, those heard in most chunks."""
-    matched = np.full((len(evidence.local), evidence.num_local), NOBODY, dtype=np.int64)
-    matched[evidence.owners[:, 0], evidence.owners[:, 1]] = clusters.labels
-    _match_short(evidence, matched, clusters.voices)
+def _by_chunks(evidence: Evidence, clusters: Clusters, *, fill: bool) -> tuple[NDArray[np.int32], Float32]:
+    """Speakers `(num_frames, most)` and certainty `(num_frames,)`: as many as talk, those heard in most chunks.
+
+    With `fill` no fewer, so that some may be heard in none: voices, then speakers past the last voice.
+    """
+    matched = clusters.local
+    if matched is None:
+        matched = np.full((len(evidence.local), evidence.num_local), NOBODY, dtype=np.int64)
+        matched[evidence.owners[:, 0], evidence.owners[:, 1]] = clusters.labels
+        _match_short(evidence, matched, clusters.voices)
     chunks = ((evidence.first_frame(i), evidence.active(i), row) for i, row in enumerate(matched))
-    talking = evidence.count >= 1
-    heard = hear(chunks, talking, len(clusters.voices))
-    speakers = np.full((len(talking), int(evidence.count.max())), NOBODY, dtype=np.int32)
-    speakers[talking] = most_heard(heard, evidence.count[talking])
-    certainty = np.zeros(len(talking), dtype=np.float32)
-    certainty[talking] = heard.max(axis=1) / np.maximum(heard.sum(axis=1), 1)
-    return speakers, certainty
+    count = evidence.count if clusters.most is None else np.minimum(evidence.count, np.uint8(min(clusters.most, 255)))
+    num_speakers = max(len(clusters.voices), int(count.max(initial=0))) if fill else len(clusters.voices)
+    return top_speakers(chunks, count, num_speakers, fill=fill)
 
 
 def _match_short(evidence: Evidence, matched: Int64, voices: Float64) -> None:

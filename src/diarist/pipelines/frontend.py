@@ -43,9 +43,9 @@ class Evidence:
 
     `local` `(num_chunks, num_chunk_frames)` uint8: bit j is set where local speaker j talks; `chunks`, `frames` place
     it. `speech` `(num_frames,)`: probability that anybody talks. `count` `(num_frames,)`: how many do.
-    `embeddings` `(num_rows, dimension)`: unit voices to cluster, of windows or of local speakers. `times`
-    `(num_rows,)`: the middle of each window in seconds, NaN for local speakers. `owners` `(num_rows, 2)`: the chunk
-    and local speaker of each row, -1 for windows.
+    `embeddings` `(num_rows, dimension)`: voices to cluster, of windows or of local speakers; of length 1 but for `vbx`.
+    `times` `(num_rows,)`: the middle of each window in seconds, NaN for local speakers. `owners` `(num_rows, 2)`: the
+    chunk and local speaker of each row, -1 for windows.
     `voices`: the local speakers' voices `(num_local, dimension)` of every chunk that has been asked for, NaN where
     silent or too short.
     """
@@ -137,6 +137,7 @@ class Listener:
         spec, stride = segmentation.spec, embedding.spec.map_stride
         self.rate = spec.sample_rate
         self.frames = spec.frames
+        self._by_chunk = embedding.spec.whole and config.embedding.rows == "chunks"  # whose mean is taken off
         self.chunks = segment.axis(spec, config.segmentation.step)
         self.maps = Axis(FBANK.size + (stride - 1) * FBANK.step, stride * FBANK.step, sample_rate=self.rate)
         self._mean = activity.MovingMean(3)  # speech, overlap, number of local speakers
@@ -259,7 +260,8 @@ class Listener:
             samples = section.samples[start - section.start : start - section.start + size + FBANK.size - FBANK.step]
             num_fbank = min(FBANK.count_inside(len(samples)), size // FBANK.step)
             num_maps = num_fbank // self.embedding.spec.map_stride
-            heard = self._submit("embedding", self._trunk, samples, num_fbank) if talked and num_maps else None
+            wanted = num_maps and (talked or self._by_chunk)
+            heard = self._submit("embedding", self._trunk, samples, num_fbank) if wanted else None
             jobs.append((num_maps, heard))
         blocks = [(num, None if job is None else job.result()[:num]) for num, job in jobs]
         channels = next((block.shape[1] for _, block in blocks if block is not None), self._kept.shape[1] or 1)
@@ -269,8 +271,9 @@ class Listener:
         )
 
     def _trunk(self, samples: Float32, num_fbank: int) -> Float32:
-        features = fbank(samples, num_mels=self.embedding.spec.num_mels)[:num_fbank]
-        maps: Float32 = self.embedding.frames(remove_mean(features)[None])[0]
+        spec = self.embedding.spec
+        features = fbank(samples, num_mels=spec.num_mels, window=spec.window, scale=spec.scale)[:num_fbank]
+        maps: Float32 = self.embedding.frames((features if self._by_chunk else remove_mean(features))[None])[0]
         return maps
 
     def _pool_windows(self, section: Section, maps: Float32) -> None:
@@ -325,7 +328,9 @@ class Listener:
     def _pool_chunk(self, maps: Float32, bits: NDArray[np.uint8], first: int, start: int, least: int) -> Float32:
         frames = Axis(self.frames.size, self.frames.step, first + self.frames.start, self.rate)
         read = at_maps(bits, frames, self.maps, start, len(maps))
-        return pool_local(self.embedding, maps, powerset.unpack(read, self.segmentation.spec.num_local), least=least)
+        active = powerset.unpack(read, self.segmentation.spec.num_local)
+        unit = self.config.clustering.method != "vbx"  # whose PLDA knows the network's own lengths
+        return pool_local(self.embedding, remove_mean(maps) if self._by_chunk else maps, active, least=least, unit=unit)
 
     def _read_count(self, first_map: int, num_maps: int) -> NDArray[np.uint8]:
         frames = Axis(self.frames.size, self.frames.step, self.frames.first(self._recent_first), self.rate)

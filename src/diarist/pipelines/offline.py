@@ -196,7 +196,9 @@ class Diarizer:
                     offline=self.runtime.offline,
                 )
             if self._clustering is None:
-                self._clustering = clustering_of(self.config, self._embedding.spec.dimension)
+                self._clustering = clustering_of(
+                    self.config, self._embedding.spec.dimension, offline=self.runtime.offline
+                )
             return segmentation, self._embedding, self._clustering, pool
 
 

@@ -13,6 +13,7 @@ from diarist.errors import ConfigError, UsageError
 from diarist.pipelines.config import PipelineConfig
 
 DEFAULT = "balanced"
+WESPEAKER = "wespeaker-resnet34-lm"  # known by name, and fetched by nobody: see `models.load`
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,14 @@ class Preset:
 def _preset(name: str, summary: str, source: str, changes: Mapping[str, Any]) -> Preset:
     return Preset(name, summary, source, replace_from(PipelineConfig(), changes))
 
+
+_PYANNOTE: Mapping[str, Any] = {
+    "segmentation": {"precision": "float32", "step": 1.0},
+    "embedding.precision": "float32",
+    "embedding.rows": "chunks",
+    "embedding.least": 0.02,
+    "turns": {"count": "mean", "edges": "middle", "min_duration_off": 0.0},
+}
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
@@ -52,6 +61,30 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 {
                     "segmentation": {"precision": "float32", "step": 1.0},
                     "embedding": {"precision": "float32", "hop": 0.5},
+                },
+            ),
+            _preset(
+                "pyannote-3.1-style",
+                "the recipe of pyannote.audio 3.1 on the default weights; its threshold was tuned for other voices",
+                "pyannote/speaker-diarization-3.1: Bredin 2023; 0.7046 is its threshold for WeSpeaker's ResNet34",
+                {
+                    **_PYANNOTE,
+                    "clustering": {
+                        "method": "agglomerative",
+                        "linkage": "centroid",
+                        "threshold": 0.7045654963945799,
+                        "min_cluster_size": 12,
+                    },
+                },
+            ),
+            _preset(
+                "community-1",
+                "pyannote's community-1, for those who have its weights: docs/guide/community-1.md",
+                "pyannote/speaker-diarization-community-1: Bredin 2023; VBx: Landini et al. 2022",
+                {
+                    **_PYANNOTE,
+                    "embedding.model": WESPEAKER,
+                    "clustering": {"method": "vbx", "threshold": 0.6, "Fa": 0.07, "Fb": 0.8},
                 },
             ),
         )

@@ -2,50 +2,62 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from diarist.core.types import Float32
+from diarist.core.types import Float32, Float64
+
+SPARE_FRAMES = 4096  # a window grows by so many more than it needs
 
 
 class MovingMean:
-    """Mean over overlapping chunks of `num_values` per frame, handed out as soon as no later chunk can change it.
+    """Sum and mean over overlapping chunks of `num_values` per frame, handed out as soon as no later chunk can change
+    them.
 
     Holds only the frames that are still open, so memory does not grow with the recording.
     """
 
     def __init__(self, num_values: int) -> None:
-        self._sum = np.zeros((0, num_values), dtype=np.float64)
-        self._weight = np.zeros(0, dtype=np.float64)
+        self._held = np.zeros((0, num_values + 1))  # sums, and the number of chunks; rows past `_num` are spare
+        self._num = 0
         self.first = 0
         """Index of the first frame not yet handed out."""
 
     @property
     def last(self) -> int:
         """Past the last frame that a chunk has reached."""
-        return self.first + len(self._weight)
+        return self.first + self._num
 
-    def add(self, first: int, values: NDArray[np.floating]) -> None:
+    def add(self, first: int, values: NDArray[Any]) -> None:
         """Add a chunk's `(num_frames, num_values)` from frame `first` on; frames handed out already are dropped."""
-        skip = max(0, self.first - first)
-        values = values[skip:]
-        start = first + skip - self.first
-        missing = start + len(values) - len(self._weight)
-        if missing > 0:
-            self._sum = np.concatenate([self._sum, np.zeros((missing, self._sum.shape[1]))])
-            self._weight = np.concatenate([self._weight, np.zeros(missing)])
-        self._sum[start : start + len(values)] += values
-        self._weight[start : start + len(values)] += 1
+        values = values[max(0, self.first - first) :]
+        start = max(first, self.first) - self.first
+        stop = start + len(values)
+        if stop > len(self._held):
+            grown = np.zeros((stop + SPARE_FRAMES, self._held.shape[1]))
+            grown[: self._num] = self._held[: self._num]
+            self._held = grown
+        self._held[start:stop, :-1] += values
+        self._held[start:stop, -1] += 1
+        self._num = max(self._num, stop)
+
+    def sums(self, until: int) -> tuple[Float64, Float64]:
+        """Hand out the frames before `until`: sums `(num_frames, num_values)`, number of chunks `(num_frames,)`."""
+        num = max(0, until - self.first)
+        known = min(num, self._num)
+        out = np.zeros((num, self._held.shape[1]))
+        out[:known] = self._held[:known]
+        self._held, self._num = self._held[known:], self._num - known
+        self.first += num
+        return out[:, :-1], out[:, -1]
 
     def take(self, until: int) -> Float32:
-        """Hand out the frames before `until`: `(num_frames, num_values)`, 0 where no chunk reached."""
-        num = max(0, until - self.first)
-        done = np.zeros((num, self._sum.shape[1]), dtype=np.float32)
-        known = min(num, len(self._weight))
-        done[:known] = self._sum[:known] / np.maximum(self._weight[:known, None], 1)
-        self._sum, self._weight = self._sum[known:], self._weight[known:]
-        self.first += num
-        return done
+        """Hand out the frames before `until`: means `(num_frames, num_values)`, 0 where no chunk reached."""
+        sums, number = self.sums(until)
+        means: Float32 = (sums / np.maximum(number[:, None], 1)).astype(np.float32)
+        return means
 
 
 def hysteresis(scores: NDArray[np.floating], onset: float, offset: float, *, before: bool = False) -> NDArray[np.bool_]:

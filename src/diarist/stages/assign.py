@@ -7,8 +7,6 @@ speaker's own single-speaker frames that carry the label.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
@@ -78,46 +76,15 @@ def match_chunk(active: NDArray[np.bool_], local: Float32, labels: Int64, voices
     return match_local(votes(active, labels, len(voices)) + np.nan_to_num(unit(local) @ voices.T))
 
 
-def hear(
-    chunks: Iterable[tuple[int, NDArray[np.bool_], Int64]], overlapped: NDArray[np.bool_], num_speakers: int
-) -> NDArray[np.uint8]:
-    """In how many chunks each speaker is heard in each overlapped frame: `(overlapped.sum(), num_speakers)`.
-
-    `chunks` gives `(first frame, active (num_frames, num_local), speaker of each local speaker (num_local,))`.
-    """
-    row_of = np.cumsum(overlapped) - 1
-    heard = np.zeros((int(overlapped.sum()), num_speakers), dtype=np.uint8)
-    for first, active, matched in chunks:
-        last = min(first + len(active), len(overlapped))
-        inside = np.flatnonzero(overlapped[first:last])
-        for local in np.flatnonzero(matched != NOBODY):
-            heard[row_of[first + inside[active[inside, local]]], matched[local]] += 1
-    return heard
-
-
-def speakers_by_frame(count: NDArray[np.uint8], labels: Int64, heard: NDArray[np.uint8]) -> NDArray[np.int32]:
+def speakers_by_frame(count: NDArray[np.uint8], labels: Int64, pairs: NDArray[np.int32]) -> NDArray[np.int32]:
     """The speakers of each frame, best first: `(num_frames, 2)`, `NOBODY` where there is none.
 
-    One speaker: the nearest label. Two: the two most heard; where fewer than two are heard, only the nearest label.
+    One speaker: the nearest label. Two: both of `pairs` `(num_frames, 2)`; where fewer than two are heard, only the
+    nearest label.
     """
     chosen = np.full((len(count), 2), NOBODY, dtype=np.int32)
     chosen[count >= 1, 0] = labels[count >= 1]
-    if heard.shape[1] >= 2:
-        best = np.argsort(-heard.astype(np.int16), axis=1, kind="stable")[:, :2]
-        both = np.take_along_axis(heard, best, axis=1)[:, 1] > 0
-        chosen[np.flatnonzero(count >= 2)[both]] = best[both]
-    return chosen
-
-
-def most_heard(heard: NDArray[np.uint8], count: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """The `count` `(num_frames,)` most heard speakers of each frame, best first: `(num_frames, count.max())`.
-
-    `NOBODY` where fewer are heard; of speakers heard as much, the one with the lower index comes first.
-    """
-    most = int(count.max()) if len(count) else 0
-    best = np.argsort(-heard.astype(np.int16), axis=1, kind="stable")[:, :most].astype(np.int32)
-    best[np.take_along_axis(heard, best, axis=1) == 0] = NOBODY
-    chosen = np.full((len(count), most), NOBODY, dtype=np.int32)
-    chosen[:, : best.shape[1]] = best
-    chosen[np.arange(most) >= count[:, None]] = NOBODY
+    if pairs.shape[1] == 2:
+        both = (pairs != NOBODY).all(axis=1)
+        chosen[both] = pairs[both]
     return chosen

@@ -16,9 +16,7 @@ from diarist.core.time import Axis
 from diarist.core.types import Float64, Track, Turn
 from diarist.stages.activity import hysteresis
 from diarist.stages.subsegments import runs
-from diarist.stages.turns import label
-
-SHORTEST = 1e-6  # seconds; a turn of no more is none
+from diarist.stages.turns import SHORTEST, label, middles
 
 
 def binarize(
@@ -48,14 +46,9 @@ def binarize(
 
 
 def regions(active: NDArray[Any], frames: Axis) -> Float64:
-    """Stretches of active frames `(num_frames,)` in seconds: `(num_regions, 2)`.
-
-    Middles are summed in pyannote's order, so that a half millisecond falls on its side in a text file.
-    """
-    spans = np.minimum(runs(active), len(active) - 1)
-    first = frames.start / frames.sample_rate + spans * (frames.step / frames.sample_rate)
-    middles: Float64 = 0.5 * (first + (first + frames.size / frames.sample_rate))
-    return middles[middles[:, 1] - middles[:, 0] > SHORTEST]
+    """Stretches of active frames `(num_frames,)` in seconds: `(num_regions, 2)`."""
+    seconds = middles(runs(active), len(active), frames)
+    return seconds[seconds[:, 1] - seconds[:, 0] > SHORTEST]
 
 
 def fill_gaps(spans: Float64, shorter_than: float) -> Float64:

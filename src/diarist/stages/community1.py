@@ -13,8 +13,9 @@ import numpy as np
 
 from diarist.core.types import Float32, Float64, Int64, SpeakerBounds
 from diarist.stages.agglomerative import cluster
+from diarist.stages.assign import NOBODY
 from diarist.stages.plda import XvectorPlda, unit_length
-from diarist.stages.reconstruct import NOBODY, assign, soft_clusters
+from diarist.stages.reconstruct import BLOCK_ROWS, assign, soft_clusters
 from diarist.stages.spectral import kmeans
 from diarist.stages.vbx import vbx
 
@@ -36,19 +37,20 @@ class Community1:
     fb: float
 
     def __call__(
-        self, embeddings: Float32, talking: Int64, alone: Int64, num_frames: int, bounds: SpeakerBounds
+        self, embeddings: Float32, owners: Int64, talking: Int64, alone: Int64, num_frames: int, bounds: SpeakerBounds
     ) -> tuple[Int64, Float64]:
         """`(clusters (num_chunks, num_local), centroids (num_clusters, dimension))`, `NOBODY` where no one talks.
 
-        `embeddings` `(num_chunks, num_local, dimension)`, NaN where there is none; `talking` and `alone` as
+        `embeddings` `(num_rows, dimension)`, of the length that the network gives them, are those of the local speakers
+        `owners` `(num_rows, 2)` (chunk and number), all others have none; `talking` and `alone` as
         `reconstruct.frames_alone()` counts them, of the `num_frames` of a chunk. Where VBx finds a number of speakers
         outside `bounds`, k-means makes as many as are allowed.
         """
-        known = ~np.isnan(embeddings).any(axis=2)
-        voices = embeddings[(alone >= LEAST_ALONE * num_frames) & known]
         silent = talking == 0
+        row, number = owners.T
+        voices = embeddings[alone[row, number] >= LEAST_ALONE * num_frames]
         if len(voices) < 2:
-            everybody = voices if len(voices) else embeddings[known & ~silent]
+            everybody = voices if len(voices) else embeddings[~silent[row, number]]
             mean = everybody.sum(axis=0, keepdims=True, dtype=np.float64) / max(1, len(everybody))
             return np.where(silent, NOBODY, 0), mean
         centroids = self._centroids(voices)
@@ -57,7 +59,8 @@ class Community1:
         if not fits:
             labels = kmeans(unit_length(voices), target)
             centroids = np.stack([voices[labels == k].mean(axis=0, dtype=np.float64) for k in range(target)])
-        likeness = soft_clusters(embeddings, centroids)
+        likeness = np.full((*talking.shape, len(centroids)), np.nan)
+        likeness[row, number] = soft_clusters(embeddings, centroids)
         likeness[silent] = np.nanmin(likeness) - 1  # last in line for a speaker
         clusters = assign(likeness, apart=fits)
         clusters[silent] = NOBODY
@@ -67,7 +70,7 @@ class Community1:
         """Mean voices, weighted by responsibility, of the speakers that VBx kept: `(num_clusters, dimension)`."""
         start = cluster(voices, linkage="centroid", threshold=self.threshold)
         result = vbx(
-            self.plda.project(self.plda.normalize(voices)),
+            self._features(voices),
             self.plda.psi,
             start,
             fa=self.fa,
@@ -83,3 +86,8 @@ class Community1:
         weights = result.responsibilities[:, result.priors > GONE]
         centroids: Float64 = weights.T @ voices / weights.sum(axis=0)[:, None]
         return centroids
+
+    def _features(self, voices: Float32) -> Float64:
+        """Voices `(n, dimension)` in the space of the PLDA, `(n, rank)`, block by block."""
+        blocks = (voices[first : first + BLOCK_ROWS] for first in range(0, len(voices), BLOCK_ROWS))
+        return np.concatenate([self.plda.project(self.plda.normalize(block)) for block in blocks])

@@ -38,15 +38,19 @@ def pool_windows(model: EmbeddingModel, maps: Float32, spans: Int64, mask: NDArr
     return unit_rows(model.pool(maps[None, low:high], inside[None].astype(np.float32))[0])
 
 
-def pool_local(model: EmbeddingModel, maps: Float32, active: NDArray[np.bool_], *, least: int) -> Float32:
-    """One unit embedding a local speaker of one chunk: maps `(num_maps, channels)`, `active` `(num_maps, num_local)`.
+def pool_local(
+    model: EmbeddingModel, maps: Float32, active: NDArray[np.bool_], *, least: int, unit: bool = True
+) -> Float32:
+    """One embedding a local speaker of one chunk: maps `(num_maps, channels)`, `active` `(num_maps, num_local)`.
 
     Pools over the maps where the speaker talks alone; where those are fewer than `least`, over all of its maps; NaN
-    where it is silent or too short. Returns `(num_local, dimension)`.
+    where it is silent or too short. Returns `(num_local, dimension)`, of length 1 or, without `unit`, of the network's
+    own length.
     """
     alone = active & (active.sum(axis=1, keepdims=True) == 1)
     weights = np.where(alone.sum(axis=0) >= least, alone, active).T.astype(np.float32)
-    return unit_rows(model.pool(maps[None], weights[None])[0])
+    embeddings = model.pool(maps[None], weights[None])[0]
+    return unit_rows(embeddings) if unit else embeddings
 
 
 def unit_rows(embeddings: Float32) -> Float32:

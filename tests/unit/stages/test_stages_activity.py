@@ -46,6 +46,16 @@ def test_moving_mean_holds_open_frames_only():
     assert widest <= 70
 
 
+def test_sums_come_with_the_number_of_chunks():
+    mean = MovingMean(2)
+    mean.add(1, np.ones((3, 2)))
+    mean.add(2, np.ones((3, 2), bool))
+    sums, number = mean.sums(4)
+    assert sums.tolist() == [[0, 0], [1, 1], [2, 2], [2, 2]] and number.tolist() == [0, 1, 2, 2]
+    mean.add(9, np.ones((1, 2)))  # far beyond
+    assert mean.sums(10)[1].tolist() == [1, 0, 0, 0, 0, 1] and mean.first == mean.last == 10
+
+
 def test_frames_handed_out_already_stay_as_they_are():
     mean = MovingMean(1)
     mean.add(0, np.ones((4, 1)))

@@ -51,6 +51,16 @@ def test_the_first_and_the_last_frame_reach_the_edges_of_the_recording():
     assert [(t.start, t.end) for t in turns] == [(0.0, 0.123)]
 
 
+def test_edges_in_the_middle_of_frames_as_pyannote_puts_them():
+    frames, ones = Axis(991, 270), np.ones(8, np.float32)
+    speakers = np.array([0, 0, -1, 1, -1, 0, -1, 1], np.int32)[:, None]
+    turns, _ = to_turns(speakers, ones, frames, duration=9.0, min_duration_on=0, min_duration_off=0, edges="middle")
+    middle = [(495.5 + 270 * i) / 16_000 for i in range(8)]
+    expected = [(middle[0], middle[2]), (middle[3], middle[4]), (middle[5], middle[6])]  # none of the last frame
+    np.testing.assert_allclose([(t.start, t.end) for t in turns], expected)
+    assert [t.speaker for t in turns] == ["SPEAKER_00", "SPEAKER_01", "SPEAKER_00"]
+
+
 def test_two_at_once_are_two_turns_numbered_by_appearance():
     turns, order = turns_of([(-1, -1), (7, -1), (7, 2), (2, 7), (2, -1), (-1, -1)])
     assert [(t.speaker, round(t.duration * 100)) for t in turns] == [("SPEAKER_00", 3), ("SPEAKER_01", 3)]
