@@ -8,7 +8,7 @@ cut by position, never by what happens to be ready: the answer does not depend o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -167,7 +167,7 @@ class Listener:
         embeddings, times, owners = self._rows()
         return Evidence(
             num_samples=total,
-            local=_joined(self._local, np.zeros((0, 0), dtype=np.uint8)),
+            local=_joined(self._local, np.zeros((0, self.segmentation.spec.num_frames), dtype=np.uint8)),
             num_local=self.segmentation.spec.num_local,
             chunks=self.chunks,
             frames=self.frames,
@@ -362,5 +362,12 @@ def count_speakers(means: Float32, config: TurnsConfig, *, before: bool) -> NDAr
     )
 
 
-def _joined(parts: Sequence[NDArray[Value]], empty: NDArray[Value]) -> NDArray[Value]:
-    return np.concatenate(parts) if parts else empty
+def _joined(parts: list[NDArray[Value]], empty: NDArray[Value]) -> NDArray[Value]:
+    """Parts one after another; the list is emptied on the way, so that nothing is held twice."""
+    joined = np.empty((sum(len(part) for part in parts), *empty.shape[1:]), dtype=empty.dtype)
+    end = len(joined)
+    while parts:
+        part = parts.pop()
+        joined[end - len(part) : end] = part
+        end -= len(part)
+    return joined
