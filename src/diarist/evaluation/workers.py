@@ -7,8 +7,10 @@ recording only. Processes are started with the `spawn` method and end when whoev
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -118,6 +120,7 @@ def _work(pipe: Connection, system: System) -> None:
     """Of a worker process: answer until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this one decides
     signal.signal(signal.SIGTERM, _leave)  # so that commands which were started end too
+    threading.Thread(target=_watch, daemon=True).start()
     try:
         work = None
         while True:
@@ -138,6 +141,14 @@ def _work(pipe: Connection, system: System) -> None:
 
 def _leave(number: int, frame: FrameType | None) -> None:
     sys.exit(128 + number)
+
+
+def _watch() -> None:
+    """End with whoever started this process, even in the middle of a long recording."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _size(item: Item) -> int:
