@@ -198,4 +198,4 @@ def certainty(embeddings: Float32, labels: Int64, voices: Float64) -> Float32:
     return np.where(labels >= 0, sure, 0).astype(np.float32)
 
 
-CERTAINTY_BIAS, CERTAINTY_SLOPE = 0.0, 10.0
+CERTAINTY_BIAS, CERTAINTY_SLOPE = -0.5, 10.0  # fitted to 12,000 windows of simulated conversations of unseen speakers
