@@ -8,12 +8,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from diarist.core.config import replace_from
 from diarist.core.types import Diarization, Turn
+from diarist.models import fetch
 from diarist.models.toy import ToyEmbedding, ToySegmentation, conversation
 from diarist.pipelines import offline, presets
 from diarist.pipelines.offline import Diarizer
@@ -65,15 +67,17 @@ class SlowSegmentation(ToySegmentation):
         return super().__call__(batch)
 
 
-def furnish() -> None:
-    """Have presets and models mean the toys."""
-    presets.PRESETS = {
+def furnish(put: Callable[[object, str, object], object] = setattr) -> None:
+    """Have presets and models mean the toys; `put` is as `setattr`."""
+    toys = {
         name: dataclasses.replace(preset, config=replace_from(preset.config, CONFIG))
         for name, preset in presets.PRESETS.items()
     }
     slow = "TOY_SECONDS" in os.environ
-    offline.load_segmentation = lambda *_, **__: (SlowSegmentation if slow else ToySegmentation)()
-    offline.load_embedding = lambda *_, **__: ToyEmbedding()
+    put(presets, "PRESETS", toys)
+    put(offline, "load_segmentation", lambda *_, **__: (SlowSegmentation if slow else ToySegmentation)())
+    put(offline, "load_embedding", lambda *_, **__: ToyEmbedding())
+    put(fetch, "fetch", lambda *_, **__: None)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,13 @@ class ProgressBar:
             self._drawn = now
             self._write(line(event, now - begun, shutil.get_terminal_size().columns - 1))
 
+    def fetching(self, name: str, done: int, total: int) -> None:
+        """Draw how far a download has come, in bytes."""
+        now = time.monotonic()
+        if self.enabled and now - self._drawn >= REDRAW:
+            self._drawn = now
+            self._write(f"fetching {name}  {done / 1e6:.1f} of {total / 1e6:.1f} MB")
+
     def clear(self) -> None:
         """Wipe the line."""
         if self.enabled:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +16,14 @@ from diarist.pipelines import presets
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
 
 if TYPE_CHECKING:
+    from diarist.cli.progress import ProgressBar
+    from diarist.core.events import Event, Hook
     from diarist.core.types import Diarization
     from diarist.pipelines.offline import Diarizer
 
 HELP = "who spoke when, in recordings"
 ENGINES = ("clustering",)
+CAN_FOLLOW = ("rttm", "json", "csv")  # formats in which several recordings can stand in one stream
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -63,14 +65,11 @@ def run(args: argparse.Namespace) -> int:
     from diarist.audio.files import expand, unique_uris
     from diarist.pipelines.offline import Diarizer
 
-    chosen: list[str] = args.format or []
-    if len(chosen) > 1 and args.out is None:
-        raise UsageError("several formats need a folder to go to: add --out DIR")
     config = presets.resolve(args.preset, args.preset_file, given(args, PipelineConfig()))
     diarizer = Diarizer(args.preset, config=config, **given(args, RuntimeConfig()))
     files = expand(args.audio)
-    _make_folder(args.out)
-    failed = 0
+    _check_output(args, len(files))
+    failed = delivered = 0
     for path, uri in zip(files, unique_uris(files), strict=True):
         try:
             result = _diarize(diarizer, path, uri, args)
@@ -80,10 +79,33 @@ def run(args: argparse.Namespace) -> int:
             failed += 1
             print(f"diarist: error: {' '.join(str(error).split())}", file=sys.stderr)
             continue
-        _deliver(result, chosen, args, several=len(files) > 1)
+        _tell(result, args)
+        _deliver(result, args, first=not delivered, several=len(files) > 1)
+        delivered += 1
     if failed:
         print(f"diarist: {failed} of {len(files)} recordings failed", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _check_output(args: argparse.Namespace, num_files: int) -> None:
+    """What cannot be written as asked is told before the work begins, and the folder is made."""
+    chosen = args.format or []
+    if args.out is None and len(chosen) > 1:
+        raise UsageError("several formats need a folder to go to: add --out DIR")
+    if args.out is None and num_files > 1 and not set(chosen) <= set(CAN_FOLLOW):
+        raise UsageError(
+            f"{num_files} recordings in the format {chosen[0]} need a folder to go to: add --out DIR "
+            f"({', '.join(CAN_FOLLOW)} can follow each other)"
+        )
+    if args.plot is not None:
+        from diarist.formats.plot import check
+
+        check(args.plot)
+    if args.out is not None:
+        try:
+            args.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DiaristError(f"cannot make the folder '{args.out}': {error.strerror}") from error
 
 
 def _diarize(diarizer: Diarizer, path: Path, uri: str, args: argparse.Namespace) -> Diarization:
@@ -91,7 +113,7 @@ def _diarize(diarizer: Diarizer, path: Path, uri: str, args: argparse.Namespace)
 
     bounds = {name: getattr(args, name) for name in ("num_speakers", "min_speakers", "max_speakers")}
     with ProgressBar() as bar:
-        hooks = () if args.quiet else (bar,)
+        hooks = () if args.quiet else (_fetching(diarizer, bar), bar)
         if args.channels_are_speakers:
             if any(value is not None for value in bounds.values()):
                 raise UsageError("--channels-are-speakers takes the number of speakers from the channels")
@@ -101,36 +123,59 @@ def _diarize(diarizer: Diarizer, path: Path, uri: str, args: argparse.Namespace)
     return result.exclusive() if args.exclusive else result
 
 
-def _deliver(result: Diarization, chosen: Sequence[str], args: argparse.Namespace, *, several: bool) -> None:
-    """Write the answer where it was asked for."""
-    from diarist import formats
-    from diarist.cli.table import render
+def _fetching(diarizer: Diarizer, bar: ProgressBar) -> Hook:
+    """A hook that fetches weights, at first use, where it can be seen."""
+    from diarist.models import fetch
+    from diarist.models.catalog import CATALOG
 
+    def hook(event: Event) -> None:
+        if bar.enabled and (event.stage, event.kind) == ("models", "start"):
+            for name in (diarizer.config.segmentation.model, diarizer.config.embedding.model):
+                if name in CATALOG:
+                    fetch.fetch(name, offline=diarizer.runtime.offline, progress=bar.fetching)
+
+    return hook
+
+
+def _tell(result: Diarization, args: argparse.Namespace) -> None:
+    """Warnings and timings, on standard error."""
     if not args.quiet:
         for warning in result.warnings:
             print(f"diarist: warning: {result.uri}: {warning}", file=sys.stderr)
     if args.timings:
-        for stage, seconds in result.extra["timings"].items():
-            print(f"{result.uri}  {stage:<14} {seconds:8.3f} s", file=sys.stderr)
+        from diarist.cli.table import render_timings
+
+        sys.stderr.write(render_timings(result))
+
+
+def _deliver(result: Diarization, args: argparse.Namespace, *, first: bool, several: bool) -> None:
+    """Write the answer where it was asked for."""
+    from diarist import formats
+    from diarist.cli.table import render
+
+    chosen: list[str] = args.format or []
     if args.plot is not None:
         from diarist.formats.plot import plot
 
-        plot(result, args.plot.with_stem(f"{args.plot.stem}-{result.uri}") if several else args.plot)
+        picture = args.plot.with_stem(f"{args.plot.stem}-{result.uri}") if several else args.plot
+        plot(result, picture)
+        _wrote(picture, args)
     if args.out is not None:
         for name in chosen or ["rttm"]:
-            formats.write(result, formats.output_path(args.out, result.uri, name), name)
-    elif chosen or not sys.stdout.isatty():
-        sys.stdout.write(formats.dumps(result, chosen[0] if chosen else "rttm"))
+            path = formats.output_path(args.out, result.uri, name)
+            formats.write(result, path, name)
+            _wrote(path, args)
+        return
+    if chosen or not sys.stdout.isatty():
+        text = formats.dumps(result, chosen[0] if chosen else "rttm")
+        text = text if first or chosen != ["csv"] else text.partition("\n")[2]  # the head of a table comes once
     else:
-        sys.stdout.write(render(result))
+        text = render(result) if first else "\n" + render(result)
+    sys.stdout.write(text)
     sys.stdout.flush()
 
 
-def _make_folder(path: Path | None) -> None:
-    """The folder that answers go to, before the work begins."""
-    if path is None:
-        return
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DiaristError(f"cannot make the folder '{path}': {error.strerror}") from error
+def _wrote(path: Path, args: argparse.Namespace) -> None:
+    """Say to a person where the answer is."""
+    if sys.stderr.isatty() and not args.quiet:
+        print(f"wrote {path}", file=sys.stderr)

@@ -6,6 +6,7 @@ from diarist.cli.progress import clock
 from diarist.core.types import Diarization
 
 LANE = 24  # characters of the little timeline
+WORK = ("segmentation", "embedding", "pooling")  # what goes on while a recording is listened to
 
 
 def render(result: Diarization) -> str:
@@ -16,11 +17,12 @@ def render(result: Diarization) -> str:
         f"{result.uri}: {_count(result.num_speakers, 'speaker')}, {_count(len(result), 'turn')}{_length(result)}",
         "",
     ]
-    width = max(len(name) for name in result.labels)
-    lines.append(f"{'start':>9}  {'end':>9}  {'seconds':>7}  {'speaker':<{width}}  confidence")
+    width = max(len(name) for name in (*result.labels, "overlap"))
+    time = max(len(stamp(turn.end)) for turn in result)  # characters
+    lines.append(f"{'start':>{time}}  {'end':>{time}}  {'seconds':>7}  {'speaker':<{width}}  confidence")
     for turn in result:
         lines.append(
-            f"{stamp(turn.start):>9}  {stamp(turn.end):>9}  {turn.duration:7.2f}  {turn.speaker:<{width}}  "
+            f"{stamp(turn.start):>{time}}  {stamp(turn.end):>{time}}  {turn.duration:7.2f}  {turn.speaker:<{width}}  "
             f"{turn.confidence:10.2f}"
         )
     lines.append("")
@@ -29,12 +31,26 @@ def render(result: Diarization) -> str:
     for name, seconds in result.talk_time().items():
         turns = sum(turn.speaker == name for turn in result)
         lines.append(
-            f"{name:<{width}}  {_lane(result, name, end)}  {clock(seconds):>7}  {seconds / total:4.0%}  "
+            f"{name:<{width}}  {_lane(result, name, end)}  {clock(seconds):>{time}}  {seconds / total:4.0%}  "
             f"{_count(turns, 'turn')}"
         )
     overlap = sum(stop - start for start, stop in result.overlaps())
     if overlap:
-        lines.append(f"{'two at once':<{width}}  {'':{LANE}}  {clock(overlap):>7}")
+        lines.append(f"{'overlap':<{width}}  {'':{LANE}}  {clock(overlap):>{time}}")
+    return "\n".join(lines) + "\n"
+
+
+def render_timings(result: Diarization) -> str:
+    """How long each stage took, what its work added up to on all threads, and the whole."""
+    timings = dict(result.extra.get("timings", {}))
+    stages = [name for name in timings if name not in WORK]
+    whole = sum(timings[name] for name in stages)
+    speed = f", {(result.duration or 0.0) / whole:.0f} x real time" if whole else ""
+    lines = [f"{result.uri}: {whole:.3f} s{speed}"]
+    for name in stages:
+        lines.append(f"  {name:<16}{timings[name]:9.3f} s")
+        if name == "listening":
+            lines += [f"    {work:<14}{timings[work]:9.3f} s on all threads" for work in WORK if work in timings]
     return "\n".join(lines) + "\n"
 
 

@@ -58,9 +58,8 @@ def plot(diarization: Diarization, path: str | Path, *, title: str | None = None
     Raises `ExtraError` without matplotlib, `UsageError` for another suffix, `DiaristError` where the file cannot be
     written. The same diarization gives the same bytes.
     """
+    check(path)
     suffix = Path(path).suffix.lower()
-    if suffix not in SUFFIXES:
-        raise UsageError(f"a plot is a .png or .svg file, not {str(path)!r}")
     figure = _figure(diarization, diarization.uri if title is None else title)
     from matplotlib import rc_context
 
@@ -69,11 +68,19 @@ def plot(diarization: Diarization, path: str | Path, *, title: str | None = None
         figure.savefig(aside, format=suffix[1:], dpi=150, metadata={"Date": None} if suffix == ".svg" else None)
 
 
-def _figure(diarization: Diarization, title: str) -> Figure:
+def check(path: str | Path) -> None:
+    """Raise what `plot` would raise before it draws: `UsageError` for the suffix, `ExtraError` without matplotlib."""
+    if Path(path).suffix.lower() not in SUFFIXES:
+        raise UsageError(f"a plot is a .png or .svg file, not {str(path)!r}")
     try:
-        from matplotlib.figure import Figure
+        import matplotlib.figure  # noqa: F401
     except ImportError as error:
         raise ExtraError("matplotlib", "plot", "a plot of the timeline") from error
+
+
+def _figure(diarization: Diarization, title: str) -> Figure:
+    from matplotlib.figure import Figure
+
     labels = diarization.labels
     overlaps = diarization.overlaps()
     num_lanes = max(1, len(labels)) + bool(overlaps)
