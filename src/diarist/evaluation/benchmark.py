@@ -42,7 +42,10 @@ class Done:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One system over all recordings: `reports` by variant, `costs` by uri, and why others `failed`, by uri."""
+    """One system over all recordings: `reports` by variant, `costs` by uri, and why others `failed`, by uri.
+
+    `again` answers were there from an earlier run, and so were their costs.
+    """
 
     name: str
     fingerprint: str
@@ -50,6 +53,7 @@ class Outcome:
     reports: Mapping[str, Report]
     costs: Mapping[str, Cost]
     failed: Mapping[str, str]
+    again: int = 0
 
     @property
     def cost(self) -> Cost:
@@ -133,6 +137,7 @@ def _run_one(
     failed: dict[str, str] = {}
     if not overwrite:
         kept = {item.uri: there for item in items if (there := store.load(item)) is not None}
+    again = len(kept)
     for item in items:
         if item.uri in kept:
             tell(Done(system.name, item, kept[item.uri].cost, again=True))
@@ -149,7 +154,7 @@ def _run_one(
         for variant in system.variants
     }
     costs = {item.uri: kept[item.uri].cost for item in done}
-    return Outcome(system.name, store.fingerprint, system.settings(), reports, costs, failed)
+    return Outcome(system.name, store.fingerprint, system.settings(), reports, costs, failed, again)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ def to_text(benchmark: Benchmark, by: Sequence[Breakdown] = ()) -> str:
         if len(outcome.reports) > 1:
             blocks += _attribution(outcome)
     if outcomes:
-        blocks.append("\n".join([*_speed(benchmark, outcomes), "", *_SPEED_LEGEND]))
+        taken = [f"{o.name}: {o.again} of {len(o.costs)} measured in an earlier run" for o in outcomes if o.again]
+        blocks.append("\n".join([*_speed(benchmark, outcomes), *taken, "", *_SPEED_LEGEND]))
     blocks += _failures(benchmark)
     return "\n\n".join(blocks) + "\n"
 
@@ -107,6 +108,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
         "fingerprint": outcome.fingerprint,
         "settings": dict(outcome.settings),
         "cost": {
+            "measured_in_an_earlier_run": outcome.again,
             "total": outcome.cost.to_dict(),
             "files": {uri: outcome.costs[uri].to_dict() for uri in sorted(outcome.costs)},
         },

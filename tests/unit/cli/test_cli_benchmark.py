@@ -215,11 +215,18 @@ def test_a_run_that_is_stopped_goes_on_and_leaves_nothing_running(data, tmp_path
     arguments = ["benchmark", data, "--reference", data, "--command", template, "--output", out]
     command = [sys.executable, "-m", "diarist.cli.main", *map(str, arguments)]
     process = subprocess.Popen(
-        command, env=os.environ | {"SECONDS_TO_WAIT": "600"}, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        env=os.environ | {"SECONDS_TO_WAIT": "600"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     assert wait_for(lambda: pid.exists() and pid.read_text(), 60)
     assert sorted(p.name for p in (out / "tool").iterdir()) == ["one.json", "one.rttm"]
-    process.send_signal(getattr(signal, how))
+    if how == "SIGINT":
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it too
+    else:
+        process.kill()
     _, said = process.communicate(timeout=30)
     assert b"Traceback" not in said
     tool_process = Path(f"/proc/{pid.read_text()}")

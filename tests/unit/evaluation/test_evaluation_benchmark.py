@@ -117,6 +117,9 @@ def test_what_is_there_is_not_done_again(items, tmp_path):
     second = run([dataclasses.replace(system, bad=())], items, output=output, tell=told.append)
     assert heard(system) == ["ann", "bob", "bob", "cat"] and second.failed == 0
     assert {d.item.uri: d.again for d in told} == {"ann": True, "bob": False, "cat": True}
+    assert second.outcomes[0].again == 2 and "moody: 2 of 3 measured in an earlier run" in benchmark_report.to_text(
+        second
+    )
     assert second.outcomes[0].costs["ann"] == Cost(10.0, 2.0, 3.0, 1000)
     # cut off between the turns and the record, or turns that were changed since: done again
     (output / "moody" / "ann.json").unlink()
