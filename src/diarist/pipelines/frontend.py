@@ -255,12 +255,10 @@ class Listener:
         """Maps of the section, `(num_maps, channels)`; zero in blocks where nobody talks."""
         size, jobs = BLOCK * self.rate, []
         for start in range(section.start, section.end, size):
-            low, high = self.frames.index_at(start), self.frames.index_at(start + size)
-            talked = self._recent[max(0, low - self._recent_first) : max(0, high - self._recent_first)].any()
             samples = section.samples[start - section.start : start - section.start + size + FBANK.size - FBANK.step]
             num_fbank = min(FBANK.count_inside(len(samples)), size // FBANK.step)
             num_maps = num_fbank // self.embedding.spec.map_stride
-            wanted = num_maps and (talked or self._by_chunk)
+            wanted = num_maps and (self._by_chunk or self._talks(start, start + size))
             heard = self._submit("embedding", self._trunk, samples, num_fbank) if wanted else None
             jobs.append((num_maps, heard))
         blocks = [(num, None if job is None else job.result()[:num]) for num, job in jobs]
@@ -269,6 +267,14 @@ class Listener:
         return np.concatenate(
             [empty, *(np.zeros((num, channels), np.float32) if block is None else block for num, block in blocks)]
         )
+
+    def _talks(self, start: int, end: int) -> bool:
+        """Whether anybody talks between two samples; by the count or, where chunks are clustered, in any chunk."""
+        if self.config.embedding.rows == "chunks":
+            first = max(0, (start - self.chunks.size) // self.chunks.step)
+            return any(bits.any() for bits in self._local[first : -(-end // self.chunks.step)])
+        low, high = self.frames.index_at(start) - self._recent_first, self.frames.index_at(end) - self._recent_first
+        return bool(self._recent[max(0, low) : max(0, high)].any())
 
     def _trunk(self, samples: Float32, num_fbank: int) -> Float32:
         spec = self.embedding.spec

@@ -8,7 +8,7 @@ from diarist.core.config import replace_from
 from diarist.core.types import SpeakerBounds
 from diarist.errors import ConfigError, UsageError, WeightsError
 from diarist.evaluation.score import score
-from diarist.models.toy import ToyEmbedding, ToySegmentation
+from diarist.models.toy import ToyEmbedding, ToySegmentation, conversation
 from diarist.pipelines.cluster import chunk_plda, clustering_of
 from diarist.pipelines.presets import WESPEAKER, preset
 from diarist.stages.fbank import fbank, remove_mean
@@ -141,6 +141,26 @@ def test_a_whole_network_gets_its_own_features_less_the_mean_of_the_chunk(plda):
     expected = [remove_mean(features[chunk * step // 160 :][:1000]) for chunk in range(len(samples) // step)]
     for maps in model.seen:
         assert any(e.shape == maps.shape and np.allclose(e, maps, atol=1e-3) for e in expected)
+
+
+def test_a_voice_of_one_chunk_that_the_others_outvote(plda):
+    """It is nobody's turn, but it has a voice: the sound is embedded for it alone."""
+
+    class Lonely(ToySegmentation):
+        def __call__(self, batch):
+            scores = np.log(np.tile([0.94] + [0.01] * 6, (len(batch), 589, 1))).astype(np.float32)
+            heard = np.abs(batch[:, :16_000]).max(axis=1) < 0.02  # silence at first,
+            heard &= np.abs(batch[:, 16_000:24_000]).max(axis=1) > 0.02  # then a hum at once
+            scores[heard, 200:400] = np.roll(scores[0, 0], 1)
+            return scores
+
+    samples = conversation([(12.2, 30.0, "a")], 40.0)
+    for name in ("community-1", "pyannote-3.1-style"):
+        events = []
+        config = {"clustering.plda": str(plda)}
+        tool = diarist.Diarizer(name, segmentation=Lonely(), embedding=ToyEmbedding(), config=config)
+        assert len(tool(samples, sample_rate=RATE, hooks=[events.append])) == 0
+        assert events[-1].stage == "decoding"
 
 
 def test_a_voice_that_no_one_has_is_nobodys(plda):
