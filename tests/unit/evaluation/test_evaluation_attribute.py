@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from diarist.core.config import replace_from
+from diarist.core.events import Emitter
 from diarist.core.time import Axis
-from diarist.core.types import Diarization, Turn
+from diarist.core.types import Diarization, SpeakerBounds, Turn
 from diarist.evaluation import benchmark_report
 from diarist.evaluation.attribute import (
     BOTH,
@@ -16,6 +17,7 @@ from diarist.evaluation.attribute import (
     SEGMENTATION,
     VARIANTS,
     Attributed,
+    oracles,
     reference_activity,
     right_clusters,
     right_segmentation,
@@ -28,7 +30,7 @@ from diarist.evaluation.systems import AS_IS, Offline
 from diarist.models.toy import ToyEmbedding, ToySegmentation
 from diarist.pipelines.cluster import Clusters
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
-from diarist.pipelines.frontend import Evidence
+from diarist.pipelines.frontend import Evidence, Listener
 from toy_house import CONFIG, diarizer, recording, write_wav
 
 
@@ -217,6 +219,19 @@ def test_right_segmentation_keeps_voices_with_whom_they_match():
     assert (right.voices[0][:3] == voices[0]).all() and np.isnan(right.voices[0][3:]).all()
     assert np.isnan(right.voices[1]).all() and right.active(1)[:, 3:].sum() == 10
     assert of.voices[0].shape == (3, 4) and of.num_local == 3  # the evidence itself is as it was
+
+
+def test_a_clustering_that_says_whom_each_local_speaker_is():
+    samples, reference = recording(30, 4, seed=3)
+    config = replace_from(PipelineConfig(), {**CONFIG, "embedding.rows": "chunks", "turns.count": "mean"})
+    segmentation, embedding, clustering, pool = diarizer(config=config)._loaded()
+    heard = Listener(segmentation, embedding, config, pool, Emitter())([samples])
+    clusters = clustering(heard, SpeakerBounds())
+    local = np.full((len(heard.local), heard.num_local), -1, dtype=np.int64)
+    local[heard.owners[:, 0], heard.owners[:, 1]] = clusters.labels
+    found = oracles(reference, heard, dataclasses.replace(clusters, local=local), clustering, config)
+    assert right_segmentation(heard, reference_activity(reference, heard.frames, len(heard.count))).num_local > 3
+    assert score(reference, found[SEGMENTATION]).der < 0.05 and score(reference, found[BOTH]).der < 0.05
 
 
 def test_what_to_work_on_comes_first():
