@@ -91,9 +91,13 @@ def run_once(system: System, wavs: Mapping[str, Path], warmup: Path, threads: in
 
 
 def errors_of(recording: Recording, rttm: str) -> dict[str, Any]:
-    """The errors of an answer, RTTM text; no text is a recording where nobody talks."""
+    """The errors of an answer, RTTM text, inside the recording: some systems let turns run past its end.
+
+    No text is a recording where nobody talks.
+    """
     found = formats.loads(rttm, "rttm")
-    return score(recording.reference, found[0] if found else Diarization(uri=recording.uri)).to_dict()
+    answer = found[0] if found else Diarization(uri=recording.uri)
+    return score(recording.reference, answer, uem=[(0.0, recording.duration)]).to_dict()
 
 
 def measure(chosen_systems: list[System], recordings: list[Recording], args: argparse.Namespace) -> dict[str, Any]:
