@@ -88,9 +88,10 @@ def _head(figures: dict[str, Any], results: str) -> list[str]:
         f"Every system got {_number(figures['threads'], 'thread')}, the same 16 kHz WAV files and "
         f"{_number(figures['repeats'], 'run')}, taking turns with the others; costs are medians. CPU seconds are user "
         "and system time of the process and its children without imports, loading and a warm-up; peak memory is what "
-        "is resident at most while recordings are done, models included. DER has no collar, overlap is scored, turns past a "
-        "recording's end are cut off there, errors are pooled over recordings; speakers right: recordings whose number of speakers is right; off by: mean "
-        f"absolute difference of that number. Raw figures and answers: `{results}`.",
+        "is resident at most while recordings are done, models included. DER has no collar, overlap is scored, what "
+        "is said past a recording's end is left out, errors are pooled over recordings; speakers right: recordings "
+        "whose number of speakers is right; off by: mean absolute difference of that number. "
+        f"Raw figures and answers: `{results}`.",
     ]
 
 
