@@ -19,8 +19,9 @@ from diarist.pipelines.frontend import Evidence
 from diarist.stages import agglomerative, spectral
 from diarist.stages.assign import centroids, unit
 from diarist.stages.community1 import Community1
+from diarist.stages.embed import unit_rows
 from diarist.stages.plda import Plda, XvectorPlda
-from diarist.stages.reconstruct import frames_alone, soft_clusters
+from diarist.stages.reconstruct import frames_alone
 from diarist.stages.window_vbx import WindowVbx
 
 PLDAS = {"campplus-zh-en": "campplus-zh-en-windows.npz"}  # of 1.5 s windows, by embedding model
@@ -93,7 +94,7 @@ def _community1(config: PipelineConfig, dimension: int, offline: bool) -> Cluste
         talking, alone = frames_alone(evidence.active(chunk) for chunk in range(len(evidence.local)))
         local, means = method(rows, owners, talking, alone, evidence.local.shape[1], bounds)
         labels, voices = local[owners[:, 0], owners[:, 1]], unit(means)
-        return Clusters(labels, voices, certainty(rows, labels, voices), local=local, most=bounds.most)
+        return Clusters(labels, voices, certainty(unit_rows(rows), labels, voices), local=local, most=bounds.most)
 
     return cluster
 
@@ -190,7 +191,7 @@ def certainty(embeddings: Float32, labels: Int64, voices: Float64) -> Float32:
     """
     if len(voices) < 2 or len(labels) == 0:
         return (labels >= 0).astype(np.float32)
-    cosine = soft_clusters(embeddings, voices) - 1
+    cosine = embeddings @ voices.T.astype(embeddings.dtype)
     rows = np.arange(len(labels))
     own = cosine[rows, labels]
     cosine[rows, labels] = -np.inf

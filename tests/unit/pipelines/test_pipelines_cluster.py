@@ -8,7 +8,7 @@ import pytest
 from diarist.core.config import replace_from
 from diarist.core.types import SpeakerBounds
 from diarist.errors import ConfigError
-from diarist.pipelines.cluster import certainty, clustering_of, window_plda
+from diarist.pipelines.cluster import CERTAINTY_BIAS, certainty, clustering_of, window_plda
 from diarist.pipelines.config import PipelineConfig
 from diarist.stages.assign import unit
 
@@ -72,10 +72,23 @@ def test_certainty_follows_the_margin_between_the_two_nearest_voices():
     voices = np.eye(3)
     rows = unit(np.array([[1, 0, 0], [1, 0.9, 0], [1, 1, 0], [0.2, 1, 0]])).astype(np.float32)
     sure = certainty(rows, np.zeros(4, int), voices)
-    assert sure[0] > 0.99 and sure[2] == pytest.approx(0.5, abs=1e-6) and sure[3] < 0.01
+    assert sure[0] > 0.99 and sure[2] == pytest.approx(1 / (1 + np.exp(-CERTAINTY_BIAS)), abs=1e-6) and sure[3] < 0.01
     assert (np.diff(sure) < 0).all()
     assert certainty(rows, np.zeros(4, int), voices[:1]).tolist() == [1, 1, 1, 1]
     assert certainty(rows[:0], np.zeros(0, int), voices).shape == (0,)
+    assert certainty(rows, np.array([0, -1, 0, -1]), voices)[[1, 3]].tolist() == [0, 0]  # nobody
+
+
+@pytest.mark.parametrize("num_rows, counts", [(30, 2), (200, 1)])
+def test_of_local_speakers_a_tenth_is_a_cluster_however_many_one_takes(num_rows, counts):
+    """As in pyannote.audio 3.1: where there are few, fewer than `min_cluster_size` do."""
+    few = np.tile(np.eye(8)[0], (5, 1))
+    many = np.tile(np.eye(8)[1], (num_rows - 5, 1))
+    rows = np.concatenate([few, many]).astype(np.float32)
+    owners = np.column_stack([np.arange(num_rows), np.zeros(num_rows, int)])
+    heard = SimpleNamespace(embeddings=rows, owners=owners)
+    chosen = config(embedding__rows="chunks", clustering__method="agglomerative", clustering__min_cluster_size=12)
+    assert len(clustering_of(chosen, 8)(heard, SpeakerBounds()).voices) == counts
 
 
 def test_rows_of_one_chunk_are_never_one_speaker():

@@ -111,3 +111,15 @@ def test_both_ways_to_count(count):
     samples, reference = recording(20, 2)
     result = diarizer(config={**CONFIG, "turns.count": count})(samples, sample_rate=RATE)
     assert result.num_speakers == 2 and abs(sum(result.talk_time().values()) - sum(reference.talk_time().values())) < 3
+
+
+def test_the_presets_of_pyannote_are_its_published_values():
+    style, community = preset("pyannote-3.1-style").config, preset("community-1").config
+    for one in (style, community):
+        assert one.segmentation.step == 1.0 and one.embedding.rows == "chunks"
+        assert (one.turns.count, one.turns.edges, one.turns.min_duration_off) == ("mean", "middle", 0.0)
+    chosen = style.clustering
+    assert (chosen.method, chosen.linkage, chosen.min_cluster_size) == ("agglomerative", "centroid", 12)
+    assert chosen.threshold == 0.7045654963945799 and style.embedding.model == PipelineConfig().embedding.model
+    chosen = community.clustering
+    assert (chosen.method, chosen.threshold, chosen.Fa, chosen.Fb, chosen.plda) == ("vbx", 0.6, 0.07, 0.8, None)
