@@ -33,7 +33,7 @@ from diarist.pipelines.decode import decode
 from diarist.pipelines.frontend import Evidence, Listener
 from diarist.pipelines.threads import single_threaded_algebra
 from diarist.stages import powerset
-from diarist.stages.assign import NOBODY, centroids
+from diarist.stages.assign import centroids
 from diarist.stages.subsegments import runs
 
 COUNT, CLUSTERING, SEGMENTATION, BOTH = "oracle-count", "oracle-clustering", "oracle-segmentation", "oracle-both"
@@ -94,7 +94,7 @@ def oracles(
     return {
         COUNT: _decoded(uri, evidence, counted, config),
         CLUSTERING: _decoded(uri, evidence, labelled, config),
-        SEGMENTATION: _decoded(uri, right, _padded(found, right.num_local), config),
+        SEGMENTATION: _decoded(uri, right, found, config),
         BOTH: _decoded(uri, right, labelled, config),
     }
 
@@ -219,14 +219,6 @@ def _right_chunk(evidence: Evidence, active: Activity, chunk: int) -> Activity:
     others = np.setdiff1d(np.flatnonzero(part.any(axis=0)), columns)
     others = others[np.argsort(-part[:, others].sum(axis=0), kind="stable")]
     return np.concatenate([right, part[:, others]], axis=1)
-
-
-def _padded(found: Clusters, num_local: int) -> Clusters:
-    """Clusters that say whom each local speaker is, for so many of them: those which nobody found are nobody."""
-    if found.local is None:
-        return found
-    more = num_local - found.local.shape[1]
-    return replace(found, local=np.pad(found.local, ((0, 0), (0, more)), constant_values=NOBODY))
 
 
 def _decoded(uri: str, evidence: Evidence, clusters: Clusters, config: PipelineConfig) -> Diarization:

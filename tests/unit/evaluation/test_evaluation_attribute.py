@@ -184,13 +184,15 @@ def test_windows_take_who_talks_most_in_them():
     assert labels_of(of, active) == [0, 0, 1, 0]
 
 
-def test_a_short_window_does_not_reach_out_of_its_stretch():
-    active = np.zeros((30, 2), dtype=bool)
-    active[:13, 0], active[14:18, 1] = True, True
-    count = np.ones(30)
-    count[[13, 18]] = 2
-    assert labels_of(evidence(count, times=(0.5, 1.6)), active) == [0, 1]  # 1.1 to 2.1 s holds B for four frames only
-    assert labels_of(evidence(np.ones(30), times=(0.5, 1.3)), active) == [0, 0]
+@pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1)])
+def test_a_short_window_does_not_reach_out_of_its_stretch(first, second):
+    """Stretches of 0.4 s side by side: half a second to each side of their middles, the other voice may have more."""
+    count, active = np.zeros(30), np.zeros((30, 2), dtype=bool)
+    count[8:12] = count[13:17] = 1
+    active[12 - first : 12, 0] = active[13 : 13 + second, 1] = True
+    assert labels_of(evidence(count, times=(1.0, 1.5)), active) == [0, 1]
+    one_stretch = evidence(np.ones(30), times=(1.0, 1.5))
+    assert labels_of(one_stretch, active) == [0, 0]  # whole windows: both are of the one who has more
 
 
 def test_local_speakers_of_a_chunk_are_different_people():
