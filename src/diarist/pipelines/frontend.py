@@ -311,7 +311,7 @@ class Listener:
     def _pool_local(self, section: Section) -> None:
         """Pool the local speakers of every chunk whose end has been heard, where the clustering needs them."""
         every = self.config.embedding.rows == "chunks"
-        least = round(self.config.embedding.least * self.rate / self.maps.step / 2)
+        least = max(self.embedding.spec.min_frames, round(self.config.embedding.least * self.rate / self.maps.step / 2))
         jobs: list[tuple[int, Future[Float32]]] = []
         while self._unvoiced < len(self._local):
             chunk = self._unvoiced
