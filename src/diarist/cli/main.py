@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ COMMANDS = {
     "run": "diarist.cli.run",
     "score": "diarist.cli.score",
     "benchmark": "diarist.cli.benchmark",
+    "tune": "diarist.cli.tune",
     "simulate": "diarist.cli.simulate",
     "models": "diarist.cli.models",
 }
@@ -28,6 +30,8 @@ EPILOG = """exit codes: 0 done, 1 the input's fault, 2 the call's fault, 3 somet
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code: 0 done, 1 the input's fault, 2 usage, 3 something missing."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that its encoding lacks is no reason to fail
     try:
         module, args = _parse(arguments)
         return int(module.run(args))

@@ -1,0 +1,177 @@
+"""`diarist tune AUDIO_DIR --reference RTTM_DIR --output DIR`: parameters that fit one's own recordings."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diarist.cli.flags import add_config, given
+from diarist.core.config import read_file
+from diarist.errors import DiaristError, UsageError
+from diarist.pipelines import presets
+from diarist.pipelines.config import PipelineConfig, RuntimeConfig
+
+if TYPE_CHECKING:
+    from diarist.evaluation.tune import Plan
+
+HELP = "find parameters that fit one's own recordings, and say whether the gain holds on others"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.usage = "%(prog)s AUDIO_DIR --reference RTTM_DIR --output DIR [options]"
+    parser.add_argument("audio", metavar="AUDIO_DIR", type=Path, help="recordings, in this folder or those in it")
+    parser.add_argument(
+        "--reference", metavar="RTTM_DIR", type=Path, required=True, help="their turns: a file or a folder of files"
+    )
+    parser.add_argument(
+        "--output",
+        "-o",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="preset.toml (for run --preset-file), report.json, trials.csv; also the study and what was heard",
+    )
+    parser.add_argument("--preset", default=presets.DEFAULT, metavar="NAME", help="where to start")
+    parser.add_argument("--preset-file", metavar="FILE", help="a TOML or JSON file of values on top of the preset")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON, not a table")
+    _add_search(parser)
+    _add_scoring(parser)
+    add_config(parser, "speed", RuntimeConfig())
+    add_config(parser, "the answer at the start (defaults are those of balanced)", PipelineConfig())
+
+
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("search")
+    group.add_argument(
+        "--params",
+        "--hparams",
+        dest="params",
+        nargs="+",
+        metavar="NAME",
+        help="what to tune, with commas or spaces between: clustering.threshold, or threshold where that is unique. "
+        "Default: every field with a range of its own that the clustering method uses",
+    )
+    group.add_argument(
+        "--range",
+        dest="ranges",
+        action="append",
+        default=[],
+        metavar="NAME=LOW:HIGH",
+        help="also tune this, or within other bounds; LOW:HIGH:log is searched evenly in its logarithm; ONE,OTHER are "
+        "choices. May be given again",
+    )
+    group.add_argument(
+        "--num-trials", "--num-iter", dest="num_trials", metavar="N", type=int, default=100, help="default: 100"
+    )
+    group.add_argument(
+        "--folds", metavar="N", type=int, default=5, help="parts to leave out in turn; 0: none. Default 5"
+    )
+    group.add_argument("--seed", metavar="N", type=int, default=0, help="default: 0")
+    group.add_argument("--num-workers", metavar="N", type=int, default=1, help="processes (default: 1)")
+    group.add_argument(
+        "--storage",
+        metavar="URL",
+        help="database that workers share: postgresql://..., mysql://..., sqlite:///FILE. Default: SQLite in --output",
+    )
+    group.add_argument(
+        "--study", metavar="NAME", help="name in the database; one that is there is resumed. Default: a fingerprint"
+    )
+    group.add_argument(
+        "--heartbeat",
+        metavar="SECONDS",
+        type=int,
+        default=5,
+        help="between two signs of life of a trial: after four without one, it is tried again. Default: 5",
+    )
+    group.add_argument("--cache", metavar="DIR", type=Path, help="what was heard goes here. Default: --output/cache")
+
+
+def _add_scoring(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("scoring")
+    group.add_argument("--uem", metavar="FILE", type=Path, help="only the regions, and recordings, of a UEM file")
+    group.add_argument(
+        "--collar",
+        metavar="SECONDS",
+        type=float,
+        default=0.0,
+        help="leave out this much around each boundary of the reference: the whole width, half on each side. Default 0",
+    )
+    group.add_argument("--skip-overlap", action="store_true", help="leave out where two or more speakers talk at once")
+    group.add_argument(
+        "--reference-kind",
+        metavar="TEXT",
+        default="not stated",
+        help="how the reference was made (manual, forced-alignment, ...): printed with the figures",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Tune, write, print. Raises `DiaristError`."""
+    from diarist.cli.progress import ProgressBar
+    from diarist.evaluation.tune import tune
+
+    wanted = _plan(args)
+
+    def tell(text: str) -> None:
+        if not args.quiet:
+            print(f"diarist: {text}", file=sys.stderr, flush=True)
+
+    tell(f"tuning {'; '.join(map(str, wanted.parameters))}")
+    with ProgressBar() as bar:
+        report = tune(wanted, tell, () if args.quiet else (bar,))
+    if args.json:
+        sys.stdout.write((wanted.output / "report.json").read_text(encoding="utf-8"))
+    else:
+        sys.stdout.write(report.to_text())
+        print(f"\ndiarist run --preset-file '{wanted.output / 'preset.toml'}' AUDIO ...")
+    return 0
+
+
+def _plan(args: argparse.Namespace) -> Plan:
+    from diarist.evaluation.dataset import find_items, read_uem
+    from diarist.evaluation.report import Convention
+    from diarist.evaluation.tune import plan
+
+    if not 0 <= args.collar < float("inf"):
+        raise UsageError(f"the collar must be 0 or more seconds, not {args.collar}")
+    base = presets.resolve(args.preset, args.preset_file, given(args, PipelineConfig()))
+    preset = read_file(args.preset_file).get("preset", args.preset) if args.preset_file else args.preset
+    uem = read_uem(args.uem) if args.uem else None
+    items, warnings = find_items(args.audio, args.reference, uem)
+    for warning in warnings:
+        print(f"diarist: warning: {warning}", file=sys.stderr)
+    if not items:
+        raise DiaristError(f"nothing to tune on: '{args.uem}' names no recording of '{args.audio}'")
+    return plan(
+        items,
+        args.output,
+        base,
+        [name for text in args.params or () for name in text.split(",") if name],
+        _ranges(args.ranges),
+        preset=preset,
+        num_trials=args.num_trials,
+        storage=args.storage,
+        study=args.study,
+        num_workers=args.num_workers,
+        num_folds=args.folds,
+        seed=args.seed,
+        convention=Convention(args.collar, args.skip_overlap, args.uem and args.uem.name, args.reference_kind),
+        uem=uem,
+        runtime=RuntimeConfig(**given(args, RuntimeConfig())),
+        cache=args.cache,
+        heartbeat=args.heartbeat,
+    )
+
+
+def _ranges(texts: list[str]) -> dict[str, str]:
+    ranges = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"--range takes NAME=LOW:HIGH or NAME=ONE,OTHER, not '{text}'")
+        ranges[name.strip()] = value.strip()
+    return ranges
