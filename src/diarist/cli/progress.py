@@ -10,6 +10,7 @@ from typing import TextIO
 from diarist.core.events import Event
 
 REDRAW = 0.1  # seconds between two drawings
+LONGEST = 360_000  # seconds left that are worth telling
 NARROWEST, WIDEST = 10, 40  # of the bar, in characters
 
 
@@ -20,6 +21,7 @@ class ProgressBar:
         self.stream = stream or sys.stderr
         self.enabled = self.stream.isatty()
         self._drawn = 0.0
+        self._shown = ""
         self._begun: dict[tuple[str, str], float] = {}
 
     def __enter__(self) -> ProgressBar:
@@ -46,11 +48,12 @@ class ProgressBar:
             self._write(f"fetching {name}  {done / 1e6:.1f} of {total / 1e6:.1f} MB")
 
     def clear(self) -> None:
-        """Wipe the line."""
-        if self.enabled:
+        """Wipe the line, where there is one."""
+        if self._shown:
             self._write("")
 
     def _write(self, text: str) -> None:
+        self._shown = text
         self.stream.write(f"\r\x1b[K{text}")
         self.stream.flush()
 
@@ -68,8 +71,9 @@ def line(event: Event, seconds: float, width: int) -> str:
             parts.append(f"{clock(event.done)} heard")
         if speed > 0:
             parts.append(f"{speed:.0f} x real time")
-            if event.total:
-                parts.append(f"{clock(max(0.0, event.total - event.done) / speed)} left")
+            left = max(0.0, (event.total or 0.0) - event.done) / speed
+            if event.total and left < LONGEST:
+                parts.append(f"{clock(left)} left")
     return "  ".join(part for part in parts if part)[:width]
 
 
