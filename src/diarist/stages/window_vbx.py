@@ -33,8 +33,9 @@ SMOOTHING = 5.0  # of the seeds, as responsibilities
 PRUNE = 1e-5  # prior below which a speaker is gone
 OFFSET_WINDOWS = 3  # a cluster with fewer does not speak for the recording
 REFERENCE_WINDOWS = 150  # Fb holds for so many windows,
-GROWTH = 0.25  # grows with this power of their number,
-GROWTH_RANGE = (0.1, 4.0)  # within this range of their ratio
+GROWTH_BELOW = 0.25  # with fewer it falls with this power of their number,
+GROWTH_ABOVE = 0.5  # with more it grows with this one: a voice changes over an hour, and evidence adds up
+LEAST_SHARE = 0.1  # of `REFERENCE_WINDOWS`: Fb falls no further
 MAX_SEEDS = 512
 LENIENCE = 0.6  # factor on Fb, tried again and again until there are as many speakers as asked for
 EXACT_WINDOWS = 4096  # above, float32 is worked on
@@ -82,7 +83,7 @@ class WindowVbx:
 
     def _refine(self, seeds: Int64, centered: Array, fb: float) -> Int64:
         """Two rounds of offset and VBx from the same seeds."""
-        scale = float(np.clip(len(centered) / REFERENCE_WINDOWS, *GROWTH_RANGE)) ** GROWTH
+        scale = growth(len(centered))
         labels = seeds
         for _ in range(ROUNDS):
             features = self.plda.project(centered, offset(labels, centered, self.centring))
@@ -98,6 +99,12 @@ class WindowVbx:
                 prune=PRUNE,
             ).labels
         return labels
+
+
+def growth(num_windows: int) -> float:
+    """What Fb is multiplied with, so that short recordings are not merged and long ones not split."""
+    ratio = max(LEAST_SHARE, num_windows / REFERENCE_WINDOWS)
+    return float(ratio ** (GROWTH_BELOW if ratio < 1 else GROWTH_ABOVE))
 
 
 def offset(labels: Int64, centered: Array, centring: float) -> Array:
@@ -124,7 +131,7 @@ def nearest_voice(labels: Int64, embeddings: Float32, smallest: int) -> Int64:
     if not keep.any():
         keep[counts.argmax()] = True
     voices = centroids(embeddings, labels)[keep]
-    nearest = (np.asarray(embeddings, np.float64) @ voices.T).argmax(axis=1)
+    nearest = (embeddings @ voices.T.astype(embeddings.dtype)).argmax(axis=1)
     return np.unique(nearest, return_inverse=True)[1]
 
 
