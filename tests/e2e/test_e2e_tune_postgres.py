@@ -172,7 +172,7 @@ def assert_all_done_once(command: Command) -> None:
     for row in failed:
         (again,) = [r for r in rows if (r["study"], r["retry_of"]) == (row["study"], row["number"])]
         assert again["state"] == "complete"
-        for name in names if row[names[0]] else ():  # it died with its values chosen, and not rounded yet
+        for name in (name for name in names if row[name]):  # chosen before it died, and not rounded yet
             assert float(again[name]) == pytest.approx(float(row[name]), rel=1e-3)
     assert presets.resolve(file=command.output / "preset.toml").clustering.threshold < 1.9
 

@@ -125,7 +125,8 @@ class Tuner:
         num_trials: int,
         seed: int,
     ) -> None:
-        self.study = open_study(storage, name, mark)
+        self.study, self._storage = open_study(storage, name, mark), storage
+        self._started: set[int] = set()
         self.study.sampler = _Sampler(seed, start)
         self.parameters, self.start, self.objective, self.num_trials = parameters, start, objective, num_trials
         self._evaluated = False
@@ -146,6 +147,17 @@ class Tuner:
                 return
             if (trial := self._one()) is not None:
                 yield trial
+
+    def watch(self) -> None:
+        """Start the clock of trials that others are at, once each.
+
+        Optuna takes a trial for dead when its last sign of life is old, never for want of any: that of a worker which
+        was killed between taking the trial and the first sign would run for ever.
+        """
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if trial._trial_id not in self._started:
+                self._started.add(trial._trial_id)
+                self._storage.record_heartbeat(trial._trial_id)
 
     def _one(self) -> FrozenTrial | None:
         """Run one trial; None where it was one too many, or another worker thought that this one had died."""
@@ -189,6 +201,8 @@ def finish(tuners: Sequence[Tuner], tell: Callable[[int, FrozenTrial], Any]) -> 
             for trial in tuners[index].work():
                 tell(index, trial)
         left = [index for index in left if tuners[index].done < tuners[index].num_trials]
+        for index in left:
+            tuners[index].watch()
         if left:
             time.sleep(_POLL)
 

@@ -128,6 +128,20 @@ def test_a_worker_that_is_found_dead_but_lives_does_not_fail(url):
     assert [t.state.name for t in one.study.trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
 
 
+@pytest.mark.parametrize("signs", [0, 1])
+def test_a_trial_whose_worker_is_gone_is_done_again(url, signs):
+    """Also where it was killed before its first sign of life."""
+    one = tuner(url, num_trials=3)
+    with pytest.warns(UserWarning, match="Heartbeat"):
+        gone = one.study.ask()
+    for _ in range(signs):
+        one._storage.record_heartbeat(gone._trial_id)
+    finish([one], quietly)
+    states = [(t.state.name, t.system_attrs.get("failed_trial")) for t in one.study.trials]
+    assert states == [("FAIL", None), ("COMPLETE", None), ("COMPLETE", None), ("COMPLETE", 0)]
+    assert tried(one)[-1] == START  # the first trial is the start, whoever does it
+
+
 def test_a_study_made_for_something_else_is_refused(url):
     finish([tuner(url, num_trials=1)], quietly)
     with pytest.raises(UsageError, match=r"'s' was made with other recordings or parameters: give another --study"):
