@@ -334,9 +334,11 @@ def _help(wanted: Plan) -> None:
 
 def _optuna() -> ModuleType:
     try:
-        from diarist.evaluation import tune_study
+        import optuna  # noqa: F401
     except ImportError as error:
         raise ExtraError("optuna", "tune", "tuning") from error
+    from diarist.evaluation import tune_study
+
     return tune_study
 
 

@@ -1,6 +1,6 @@
 """Trials in a database that several workers share: Optuna's TPE, a heartbeat, and exactly so many trials.
 
-Import it only where Optuna is installed. TPE: Bergstra et al., "Algorithms for hyper-parameter optimization", 2011.
+Nothing here works without Optuna. TPE: Bergstra et al., "Algorithms for hyper-parameter optimization", 2011.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import optuna
-import sqlalchemy
-from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
-from optuna.trial import FrozenTrial, Trial, TrialState
 
 from diarist.errors import DiaristError, ExtraError, UsageError
 from diarist.evaluation.tune_space import Parameter
+
+with contextlib.suppress(ImportError):  # the extra `tune`: who calls makes sure that it is there
+    import optuna
+    import sqlalchemy
+    from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+    from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
+    from optuna.trial import FrozenTrial, Trial, TrialState
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 GRACE = 4  # heartbeats without one until a trial counts as dead, and is tried again
 RETRIES = 3  # of one trial, so that a trial that kills its worker does not kill all
@@ -31,12 +35,10 @@ _DRIVERS = {
     "mysql": "mysql+pymysql",
     "mariadb": "mariadb+pymysql",
 }
-_LIVE = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING)
+_LIVE = ("COMPLETE", "RUNNING", "WAITING")
 
 Objective = Callable[[dict[str, Any]], tuple[float, Mapping[str, Any]]]
 """Values of the parameters to what is minimised, and what else to keep with the trial."""
-
-optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def shown(url: str) -> str:
@@ -143,7 +145,7 @@ class Tuner:
                 fail_stale_trials(self.study)
             trials = self.study.get_trials(deepcopy=False)
             waiting = any(t.state == TrialState.WAITING for t in trials)
-            if not waiting and sum(t.state in _LIVE for t in trials) >= self.num_trials:
+            if not waiting and sum(t.state.name in _LIVE for t in trials) >= self.num_trials:
                 return
             if (trial := self._one()) is not None:
                 yield trial
@@ -175,7 +177,7 @@ class Tuner:
 
     def _try(self, trial: Trial) -> float:
         before = self.study.get_trials(deepcopy=False)
-        if sum(t.state in _LIVE for t in before if t.number < trial.number) >= self.num_trials:
+        if sum(t.state.name in _LIVE for t in before if t.number < trial.number) >= self.num_trials:
             raise optuna.TrialPruned("another worker began the last one")
         values = {}
         for parameter in self.parameters:
@@ -228,8 +230,8 @@ def rows(study: optuna.Study) -> list[dict[str, Any]]:
     ]
 
 
-class _Sampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
-    """The configuration at the start first, then TPE with a seed for each trial.
+class _Sampler:
+    """The configuration at the start first, then TPE with a seed for each trial: a sampler, as Optuna calls them.
 
     What is suggested depends on the seed, the trial's number and the trials complete by then: workers that share a
     seed do not suggest the same, and a study that is interrupted and resumed goes on as if it had not been.
@@ -244,12 +246,18 @@ class _Sampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
         """What suggests for a trial; None for the first, and for one that does the first again."""
         if trial.number != self._number:
             self._number, self._tpe = trial.number, None
-            earlier = (t.state in _LIVE for t in study.get_trials(deepcopy=False) if t.number < trial.number)
+            earlier = (t.state.name in _LIVE for t in study.get_trials(deepcopy=False) if t.number < trial.number)
             if trial.system_attrs.get("failed_trial") != 0 and any(earlier):
                 seed = int(np.random.SeedSequence([self.seed, trial.number]).generate_state(1)[0])
                 with _quiet():
                     self._tpe = optuna.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
         return self._tpe
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        pass
+
+    def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
+        pass
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> Any:
         tpe = self._of(study, trial)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from diarist import evaluation, formats
+from diarist import formats
 from diarist.cli import main, tune
 from diarist.core.config import to_dict
 from diarist.errors import ConfigError, ExtraError, InputError, UsageError
@@ -120,8 +120,6 @@ def test_bad_calls(data, tmp_path, options, error, message):
 
 
 def test_without_optuna(data, tmp_path, monkeypatch, capsys):
-    monkeypatch.delattr(evaluation, "tune_study", raising=False)
-    monkeypatch.delitem(sys.modules, "diarist.evaluation.tune_study", raising=False)
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ExtraError, match=r"tuning needs the package 'optuna': pip install 'diarist\[tune\]'"):
         tune.run(arguments(data, tmp_path / "out"))
