@@ -20,14 +20,15 @@ from diarist.audio.opening import STDIN, open_bytes
 from diarist.core.config import fingerprint, replace_from
 from diarist.core.events import Emitter, Hook
 from diarist.core.protocols import EmbeddingModel, SegmentationModel
+from diarist.core.time import SAMPLE_RATE
 from diarist.core.types import Diarization, Speaker, SpeakerBounds
 from diarist.errors import UsageError
 from diarist.models.load import load_embedding, load_segmentation
 from diarist.pipelines import channels, presets
-from diarist.pipelines.cluster import Clustering, clustering_of
+from diarist.pipelines.cluster import Clustering, Clusters, clustering_of
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
 from diarist.pipelines.decode import decode
-from diarist.pipelines.frontend import Listener
+from diarist.pipelines.frontend import Evidence, Listener
 from diarist.pipelines.threads import single_threaded_algebra
 
 
@@ -58,6 +59,7 @@ class Diarizer:
         self._clustering: Clustering | None = None
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
+        self._pool_owner = 0
 
     @property
     def fingerprint(self) -> str:
@@ -96,6 +98,7 @@ class Diarizer:
                 )
             with emitter.stage("clustering"):
                 clusters = clustering(evidence, bounds)
+            _show(emitter, evidence, clusters)
             with emitter.stage("decoding"):
                 turns, order = decode(evidence, clusters, self.config)
         speakers = {
@@ -181,8 +184,12 @@ class Diarizer:
                     backend=self.runtime.backend,
                     offline=self.runtime.offline,
                 )
-            if self._pool is None:
+            rate = self._segmentation.spec.sample_rate
+            if rate != SAMPLE_RATE:
+                raise UsageError(f"the segmentation model takes {rate} Hz: only models of {SAMPLE_RATE} Hz can be used")
+            if self._pool is None or self._pool_owner != os.getpid():  # a forked process has none of its threads
                 self._pool = ThreadPoolExecutor(self.runtime.num_threads or num_cores(), thread_name_prefix="diarist")
+                self._pool_owner = os.getpid()
             return self._segmentation, self._pool
 
     def _loaded(self) -> tuple[SegmentationModel, EmbeddingModel, Clustering, ThreadPoolExecutor]:
@@ -230,6 +237,14 @@ def diarize(
 def num_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _show(emitter: Emitter, evidence: Evidence, clusters: Clusters) -> None:
+    """Let hooks see what the answer is made from."""
+    emitter.arrays(
+        "listening", speech=evidence.speech, count=evidence.count, embeddings=evidence.embeddings, times=evidence.times
+    )
+    emitter.arrays("clustering", labels=clusters.labels, certainty=clusters.certainty, voices=clusters.voices)
 
 
 def _count(num_speakers: int) -> str:

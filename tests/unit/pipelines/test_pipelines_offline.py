@@ -1,9 +1,14 @@
 """Who spoke when, on toy voices: the numbers, the same answer every time, and odd recordings."""
 
+import dataclasses
 import itertools
+import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -234,6 +239,41 @@ def test_events_begin_and_end_and_progress_only_grows(hour):
     assert all(e.total == pytest.approx(result.duration) for e in progress)
     timings = result.extra["timings"]
     assert set(names) <= set(timings) and all(seconds >= 0 for seconds in timings.values())
+
+
+def test_hooks_see_the_arrays(hour):
+    seen = {}
+    hook = lambda event: seen.setdefault(event.stage, event.arrays) if event.kind == "array" else None  # noqa: E731
+    result = diarizer()(hour, sample_rate=RATE, hooks=[hook])
+    heard, clusters = seen["listening"], seen["clustering"]
+    assert len(heard["speech"]) == len(heard["count"]) and heard["embeddings"].shape[1] == 80
+    assert len(heard["times"]) == len(heard["embeddings"]) == len(clusters["labels"]) == len(clusters["certainty"])
+    assert clusters["voices"].shape == (result.num_speakers, 80)
+
+
+def test_a_model_of_another_sample_rate_is_refused():
+    class Telephone(ToySegmentation):
+        spec = dataclasses.replace(ToySegmentation.spec, sample_rate=8000)
+
+    with pytest.raises(UsageError, match="takes 8000 Hz: only models of 16000 Hz"):
+        diarizer(segmentation=Telephone())(np.zeros(100), sample_rate=8000)
+
+
+def test_a_forked_process_has_threads_of_its_own():
+    """Those of its parent are not there any more: waiting for them would never end."""
+    if not hasattr(os, "fork"):
+        pytest.skip("no fork here")
+    code = (
+        "import os, sys, warnings; warnings.simplefilter('ignore'); sys.path.insert(0, sys.argv[1])\n"
+        "from toy_house import *\n"
+        "tool, samples = diarizer(num_threads=2), recording(6, 2)[0]\n"
+        "answer = tool(samples, sample_rate=RATE).turns\n"
+        "child = os.fork()\n"
+        "if child == 0: os._exit(0 if tool(samples, sample_rate=RATE).turns == answer else 1)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
+    )
+    tests = str(Path(__file__).parents[2])
+    assert subprocess.run([sys.executable, "-c", code, tests], timeout=120).returncode == 0
 
 
 class Counting(ToySegmentation):
