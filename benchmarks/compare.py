@@ -31,7 +31,7 @@ from machine import describe
 from recordings import Recording
 from systems import System, systems
 
-DEFAULT_SYSTEMS = ("fast", "balanced", "accurate", "pyannote31-recipe", "senko", "senko-raw", "sherpa-onnx", "pyannote")
+DEFAULT_SYSTEMS = tuple("fast balanced accurate pyannote-3.1-style senko senko-raw sherpa-onnx pyannote".split())
 RESULTS = Path(__file__).resolve().parent / "results"
 
 

@@ -70,8 +70,8 @@ def _preset(name: str, summary: str) -> System:
 
 
 def systems() -> dict[str, System]:
-    """Every system by name: diarist's presets first."""
+    """Every system by name: diarist's presets first, but for the one whose weights are the user's."""
     from diarist.pipelines.presets import PRESETS
 
-    own = [_preset(name, preset.summary) for name, preset in PRESETS.items()]
+    own = [_preset(name, preset.summary) for name, preset in PRESETS.items() if name != "community-1"]
     return {system.name: system for system in (*own, *_PEERS)}
