@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 import time
 from typing import TextIO
@@ -10,6 +10,7 @@ from typing import TextIO
 from diarist.core.events import Event
 
 REDRAW = 0.1  # seconds between two drawings
+FALLBACK = 80  # columns of a terminal that does not say
 LONGEST = 360_000  # seconds left that are worth telling
 NARROWEST, WIDEST = 10, 40  # of the bar, in characters
 
@@ -38,7 +39,7 @@ class ProgressBar:
         begun = self._begun.setdefault((event.uri, event.stage), now)
         if event.kind == "start" or (event.kind == "progress" and now - self._drawn >= REDRAW):
             self._drawn = now
-            self._write(line(event, now - begun, shutil.get_terminal_size().columns - 1))
+            self._write(line(event, now - begun, self._columns() - 1))
 
     def fetching(self, name: str, done: int, total: int) -> None:
         """Draw how far a download has come, in bytes."""
@@ -51,6 +52,13 @@ class ProgressBar:
         """Wipe the line, where there is one."""
         if self._shown:
             self._write("")
+
+    def _columns(self) -> int:
+        """Of the terminal that is drawn on, which need not be that of standard output."""
+        try:
+            return os.get_terminal_size(self.stream.fileno()).columns or FALLBACK
+        except (OSError, ValueError):
+            return FALLBACK
 
     def _write(self, text: str) -> None:
         self._shown = text
