@@ -44,24 +44,21 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         for preset in (
             _preset(
                 "fast",
-                "half the cost of balanced: chunks of 10 s overlap by a quarter only",
+                "two thirds of the cost of balanced: chunks of 10 s overlap by a quarter only",
                 "as balanced",
                 {"segmentation.step": 7.5},
             ),
             _preset(
                 "balanced",
-                "the default: right in most recordings, a minute of work for an hour of sound",
+                "the default: half a minute of one core for an hour of sound",
                 "segmentation: Plaquet & Bredin 2023; CAM++: Wang et al. 2023; VBx: Landini et al. 2022",
                 {},
             ),
             _preset(
                 "accurate",
-                "float32 networks, a step of 1 s and denser windows, whatever the cost",
+                "float32 networks and a step of 1 s, at three times the cost",
                 "as balanced",
-                {
-                    "segmentation": {"precision": "float32", "step": 1.0},
-                    "embedding": {"precision": "float32", "hop": 0.5},
-                },
+                {"segmentation": {"precision": "float32", "step": 1.0}, "embedding.precision": "float32"},
             ),
             _preset(
                 "pyannote-3.1-style",
