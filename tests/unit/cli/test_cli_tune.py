@@ -29,11 +29,7 @@ def data(tmp_path_factory):
 @pytest.fixture
 def house(monkeypatch):
     """Toys for presets and models, put back afterwards."""
-    from diarist.pipelines import offline, presets
-
-    for module, name in ((presets, "PRESETS"), (offline, "load_segmentation"), (offline, "load_embedding")):
-        monkeypatch.setattr(module, name, getattr(module, name))
-    furnish()
+    furnish(monkeypatch.setattr)
 
 
 def arguments(data, output, *more):
