@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diarist.cli.flags import add_config, given
+from diarist.cli.scoring import add_scoring, convention_of
 from diarist.core.events import Event
 from diarist.errors import DiaristError, UsageError
 from diarist.pipelines import presets
@@ -41,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--num-workers", metavar="N", type=int, default=1, help="processes (default: 1)")
     parser.add_argument("--json", action="store_true", help="print JSON (rates are fractions of 1), not tables")
     _add_systems(parser)
-    _add_scoring(parser)
+    add_scoring(parser, breakdown=True)
     for flag in LIVE:
         parser.add_argument(flag, action=_Later, help=argparse.SUPPRESS)
     parser.add_argument("--batch-size", action=_NoBatch, help=argparse.SUPPRESS)
@@ -76,33 +77,6 @@ def _add_systems(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_scoring(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("scoring")
-    group.add_argument("--uem", metavar="FILE", type=Path, help="only the regions, and recordings, of a UEM file")
-    group.add_argument(
-        "--collar",
-        metavar="SECONDS",
-        type=float,
-        default=0.0,
-        help="leave out this much around each boundary of the reference: the whole width, half on each side "
-        "(NIST's 0.25 is 0.5 here). Default: 0",
-    )
-    group.add_argument("--skip-overlap", action="store_true", help="leave out where two or more speakers talk at once")
-    group.add_argument(
-        "--reference-kind",
-        metavar="TEXT",
-        default="not stated",
-        help="how the reference was made (manual, forced-alignment, ...): printed with the figures",
-    )
-    group.add_argument(
-        "--by",
-        action="append",
-        choices=("speakers", "overlap"),
-        default=[],
-        help="break the figures of a single system down; may be given twice",
-    )
-
-
 class _Later(argparse.Action):
     """diart's options of the live pipeline."""
 
@@ -126,10 +100,9 @@ def run(args: argparse.Namespace) -> int:
     """Run, write, print; 1 where a recording failed. Raises `DiaristError`."""
     from diarist.evaluation import benchmark, benchmark_report
     from diarist.evaluation.dataset import find_items, read_uem
-    from diarist.evaluation.report import Convention
     from diarist.formats.writing import write_text
 
-    convention = Convention(args.collar, args.skip_overlap, args.uem and args.uem.name, args.reference_kind)
+    convention = convention_of(args)
     if not 0 <= args.collar < float("inf"):
         raise UsageError(f"the collar must be 0 or more seconds, not {args.collar}")
     systems = _systems(args)

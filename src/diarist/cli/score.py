@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from diarist.cli.scoring import add_scoring, convention_of
 from diarist.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -25,31 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     kinds = "a file of one or many recordings (RTTM or any other readable format), or a folder of them"
     parser.add_argument("reference", metavar="REF", type=Path, help=f"reference turns: {kinds}")
     parser.add_argument("hypothesis", metavar="HYP", type=Path, help=f"the turns to judge: {kinds}")
-    parser.add_argument(
-        "--uem", metavar="FILE", type=Path, help="score only the regions, and recordings, of a UEM file"
-    )
-    parser.add_argument(
-        "--collar",
-        metavar="SECONDS",
-        type=float,
-        default=0.0,
-        help="leave out this much around each boundary of the reference: the whole width, half on each side "
-        "(NIST's 0.25 is 0.5 here). Default: 0",
-    )
-    parser.add_argument("--skip-overlap", action="store_true", help="leave out where two or more speakers talk at once")
-    parser.add_argument(
-        "--reference-kind",
-        metavar="TEXT",
-        default="not stated",
-        help="how the reference was made (manual, forced-alignment, ...): printed with the figures",
-    )
-    parser.add_argument(
-        "--by",
-        action="append",
-        choices=("speakers", "overlap"),
-        default=[],
-        help="break the figures down; may be given twice",
-    )
+    add_scoring(parser, breakdown=True)
     parser.add_argument("--json", action="store_true", help="print JSON (rates are fractions of 1), not a table")
     parser.add_argument("--csv", metavar="FILE", help="write a row for each recording as CSV; - prints it, not a table")
     parser.add_argument("--plot", metavar="FILE", type=Path, help="picture of one recording's errors (png, svg or pdf)")
@@ -58,14 +35,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Score, draw, write, print; 0 where all is well. Raises `DiaristError`: what is wrong with the call or a file."""
+    from diarist.evaluation.dataset import read_uem
     from diarist.evaluation.pairing import pair, read_recordings
-    from diarist.evaluation.report import Convention, score_files
+    from diarist.evaluation.report import score_files
     from diarist.formats.writing import write_text
 
     if args.json and args.csv == "-":
         raise UsageError("--json and --csv - both print: choose one, or give --csv a file")
-    convention = Convention(args.collar, args.skip_overlap, args.uem and args.uem.name, args.reference_kind)
-    uem = _read_uem(args.uem) if args.uem else None
+    convention = convention_of(args)
+    uem = read_uem(args.uem) if args.uem else None
     pairs, warnings = pair(read_recordings(args.reference), read_recordings(args.hypothesis))
     report = score_files(pairs, convention, uem, warnings)
     if not report.files:
@@ -77,15 +55,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     sys.stdout.write(report.to_csv() if args.csv == "-" else report.to_json() if args.json else report.to_text(args.by))
     return 0
-
-
-def _read_uem(path: Path) -> dict[str, list[Span]]:
-    from diarist.formats import read_text, uem
-
-    regions: dict[str, list[Span]] = {}
-    for uri, start, end in uem.loads(read_text(path), name=str(path)):
-        regions.setdefault(uri, []).append((start, end))
-    return regions
 
 
 def _draw(args: argparse.Namespace, pairs: Pairs, report: Report, uem: Mapping[str, Sequence[Span]] | None) -> None:

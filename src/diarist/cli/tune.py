@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diarist.cli.flags import add_config, given
+from diarist.cli.scoring import add_scoring, convention_of
 from diarist.core.config import read_file
 from diarist.errors import DiaristError, UsageError
 from diarist.pipelines import presets
@@ -39,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--json", action="store_true", help="print the report as JSON, not a table")
     _add_search(parser)
-    _add_scoring(parser)
+    add_scoring(parser, breakdown=False)
     add_config(parser, "speed", RuntimeConfig())
     add_config(parser, "the answer at the start (defaults are those of balanced)", PipelineConfig())
 
@@ -90,25 +91,6 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--cache", metavar="DIR", type=Path, help="what was heard goes here. Default: --output/cache")
 
 
-def _add_scoring(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("scoring")
-    group.add_argument("--uem", metavar="FILE", type=Path, help="only the regions, and recordings, of a UEM file")
-    group.add_argument(
-        "--collar",
-        metavar="SECONDS",
-        type=float,
-        default=0.0,
-        help="leave out this much around each boundary of the reference: the whole width, half on each side. Default 0",
-    )
-    group.add_argument("--skip-overlap", action="store_true", help="leave out where two or more speakers talk at once")
-    group.add_argument(
-        "--reference-kind",
-        metavar="TEXT",
-        default="not stated",
-        help="how the reference was made (manual, forced-alignment, ...): printed with the figures",
-    )
-
-
 def run(args: argparse.Namespace) -> int:
     """Tune, write, print. Raises `DiaristError`."""
     from diarist.cli.progress import ProgressBar
@@ -133,7 +115,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _plan(args: argparse.Namespace) -> Plan:
     from diarist.evaluation.dataset import find_items, read_uem
-    from diarist.evaluation.report import Convention
     from diarist.evaluation.tune import plan
 
     if not 0 <= args.collar < float("inf"):
@@ -159,7 +140,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         num_workers=args.num_workers,
         num_folds=args.folds,
         seed=args.seed,
-        convention=Convention(args.collar, args.skip_overlap, args.uem and args.uem.name, args.reference_kind),
+        convention=convention_of(args),
         uem=uem,
         runtime=RuntimeConfig(**given(args, RuntimeConfig())),
         cache=args.cache,

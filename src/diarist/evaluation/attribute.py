@@ -67,7 +67,7 @@ class Attributed:
         diarizer = self.offline.diarizer()
 
         def answer(item: Item) -> Answer:
-            segmentation, embedding, clustering, pool = diarizer._loaded()
+            segmentation, embedding, clustering, pool = diarizer.loaded()
             clock, config = Clock(), diarizer.config
             with single_threaded_algebra(), open_audio(item.audio, uri=item.uri) as reader:
                 evidence = Listener(segmentation, embedding, config, pool, Emitter((), item.uri))(

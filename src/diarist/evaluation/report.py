@@ -148,7 +148,7 @@ class Report:
         sums += [_sum_row(name, e) for name, e in groups.items()]
         sums.insert(2, ("mean", *_percents(self.mean()), "", "", "", "", ""))
         convention = textwrap.wrap(f"convention: {self.convention}", _COLUMNS, subsequent_indent="  ")
-        blocks = [convention, _table(files), _table(sums), list(_LEGEND)]
+        blocks = [convention, table(files), table(sums), list(_LEGEND)]
         return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
@@ -231,7 +231,7 @@ def _sum_row(name: str, errors: Errors) -> tuple[Any, ...]:
     return (name, *rates, f"{errors.total:.1f}", overlap, errors.files, right, f"{errors.mean_count_error:.2f}")
 
 
-def _table(rows: Sequence[Sequence[Any]]) -> list[str]:
+def table(rows: Sequence[Sequence[Any]]) -> list[str]:
     """Aligned lines: names to the left, shortened in their middle where the line would get too long; figures right."""
     texts = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in texts) for i in range(len(texts[0]))]

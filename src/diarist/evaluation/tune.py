@@ -206,7 +206,7 @@ class Judge:
         if key not in self._models:
             segmentation, embedding = self.plan.models or (None, None)
             diarizer = Diarizer(config=config, runtime=self._runtime, segmentation=segmentation, embedding=embedding)
-            self._models[key] = diarizer._loaded()[:2]
+            self._models[key] = diarizer.loaded()[:2]
         return self._models[key]
 
 

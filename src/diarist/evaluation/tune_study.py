@@ -44,7 +44,7 @@ Objective = Callable[[dict[str, Any]], tuple[float, Mapping[str, Any]]]
 def shown(url: str) -> str:
     """A database's URL without its password."""
     try:
-        return sqlalchemy.make_url(url).render_as_string(hide_password=True)
+        return str(sqlalchemy.make_url(url).render_as_string(hide_password=True))
     except sqlalchemy.exc.ArgumentError as error:
         raise UsageError(
             "--storage takes a database's URL, such as postgresql://user@host/name, mysql://... or sqlite:///file.db"

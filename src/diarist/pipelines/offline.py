@@ -90,7 +90,7 @@ class Diarizer:
     def _run(self, reader: AudioReader, bounds: SpeakerBounds, hooks: Sequence[Hook]) -> Diarization:
         emitter = Emitter(hooks, reader.uri)
         with emitter.stage("models"):
-            segmentation, embedding, clustering, pool = self._loaded()
+            segmentation, embedding, clustering, pool = self.loaded()
         with single_threaded_algebra():
             with emitter.stage("listening"):
                 evidence = Listener(segmentation, embedding, self.config, pool, emitter)(
@@ -192,7 +192,11 @@ class Diarizer:
                 self._pool_owner = os.getpid()
             return self._segmentation, self._pool
 
-    def _loaded(self) -> tuple[SegmentationModel, EmbeddingModel, Clustering, ThreadPoolExecutor]:
+    def loaded(self) -> tuple[SegmentationModel, EmbeddingModel, Clustering, ThreadPoolExecutor]:
+        """The models, the clustering and the threads that every call shares; loaded at the first one.
+
+        Raises `MissingError` for weights that are not there.
+        """
         segmentation, pool = self._loaded_segmentation()
         with self._lock:
             if self._embedding is None:

@@ -226,7 +226,7 @@ def test_right_segmentation_keeps_voices_with_whom_they_match():
 def test_a_clustering_that_says_whom_each_local_speaker_is():
     samples, reference = recording(30, 4, seed=3)
     config = replace_from(PipelineConfig(), {**CONFIG, "embedding.rows": "chunks", "turns.count": "mean"})
-    segmentation, embedding, clustering, pool = diarizer(config=config)._loaded()
+    segmentation, embedding, clustering, pool = diarizer(config=config).loaded()
     heard = Listener(segmentation, embedding, config, pool, Emitter())([samples])
     clusters = clustering(heard, SpeakerBounds())
     local = np.full((len(heard.local), heard.num_local), -1, dtype=np.int64)
