@@ -16,8 +16,7 @@ from typing import Any
 from diarist import __version__
 from diarist.evaluation.attribute import BOTH, CLUSTERING, COUNT, SEGMENTATION, summary
 from diarist.evaluation.benchmark import Benchmark, Outcome
-from diarist.evaluation.report import Breakdown, Report
-from diarist.evaluation.report import table
+from diarist.evaluation.report import Breakdown, Report, table
 from diarist.evaluation.score import Errors
 from diarist.evaluation.systems import AS_IS, Cost
 
