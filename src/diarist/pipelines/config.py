@@ -99,5 +99,5 @@ class RuntimeConfig:
     """Everything that changes only the speed, or where things are kept."""
 
     backend: str = option("onnx", "what runs the networks", choices=("onnx",))
-    num_threads: int = option(0, "threads; 0 means one for every core this process may use", low=0)
+    num_threads: int = option(0, "threads; 0 means one for every core this process may use, 8 at most", low=0)
     offline: bool = option(False, "never open a socket; weights must be in the cache")

@@ -32,6 +32,9 @@ from diarist.pipelines.frontend import Evidence, Listener
 from diarist.pipelines.threads import single_threaded_algebra
 
 
+MOST_THREADS = 8  # where no number is asked for: each holds the working memory of a batch, 40 MB
+
+
 class Diarizer:
     """The `clustering` engine: reusable, and safe to call from several threads at once.
 
@@ -188,7 +191,9 @@ class Diarizer:
             if rate != SAMPLE_RATE:
                 raise UsageError(f"the segmentation model takes {rate} Hz: only models of {SAMPLE_RATE} Hz can be used")
             if self._pool is None or self._pool_owner != os.getpid():  # a forked process has none of its threads
-                self._pool = ThreadPoolExecutor(self.runtime.num_threads or num_cores(), thread_name_prefix="diarist")
+                self._pool = ThreadPoolExecutor(
+                    self.runtime.num_threads or min(num_cores(), MOST_THREADS), thread_name_prefix="diarist"
+                )
                 self._pool_owner = os.getpid()
             return self._segmentation, self._pool
 
