@@ -31,7 +31,6 @@ from diarist.pipelines.decode import decode
 from diarist.pipelines.frontend import Evidence, Listener
 from diarist.pipelines.threads import single_threaded_algebra
 
-
 MOST_THREADS = 8  # where no number is asked for: each holds the working memory of a batch, 40 MB
 
 
