@@ -30,7 +30,9 @@ class Forest:
     def add(self, first: Int64, second: Int64, heights: Float64, sizes: Int64) -> Int64:
         """Write down merges of nodes `first` and `second`; returns the nodes that they make."""
         new = slice(self.num_merges, self.num_merges + len(first))
-        self.tree[new] = np.column_stack([np.minimum(first, second), np.maximum(first, second), heights, sizes])
+        self.tree[new] = np.column_stack(
+            [np.minimum(first, second), np.maximum(first, second), np.maximum(heights, 0), sizes]  # 1 - 1 may be -1e-8
+        )
         self.num_merges = new.stop
         return self.num_rows + np.arange(new.start, new.stop)
 

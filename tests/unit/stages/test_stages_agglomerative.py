@@ -185,3 +185,13 @@ def test_bad_input_is_told_in_a_line():
         cluster(np.ones((4, 2)), linkage="average", num_clusters=0)
     with pytest.raises(UsageError, match="n, dimension"):
         cluster(np.ones(4), linkage="average", threshold=0.5)
+
+
+def test_a_long_recording_of_the_same_sound_over_and_over():
+    """Rows that come again are at distance 0, or a rounding below: scipy refuses trees with negative heights."""
+    rng = np.random.default_rng(0)
+    once = rng.normal(size=(700, 192)).astype(np.float32)
+    rows = np.tile(once, (8, 1))
+    labels = cluster(rows, linkage="average", threshold=0.1)
+    assert len(np.unique(labels)) == 700
+    assert all(len(np.unique(labels[i::700])) == 1 for i in range(0, 700, 50))
