@@ -55,12 +55,13 @@ def confidence(speech: Float32, certainty: Float32) -> NDArray[np.float32]:
 def _by_windows(evidence: Evidence, clusters: Clusters) -> tuple[NDArray[np.int32], Float32]:
     """Speakers `(num_frames, 2)` and certainty `(num_frames,)`: the nearest window, local speakers where two talk."""
     num_frames = len(evidence.count)
-    nearest = nearest_index(evidence.times, evidence.frames.middles(num_frames))
-    labels = clusters.labels[nearest]
+    nearest = nearest_index(evidence.times, evidence.frames.middles(num_frames)).astype(np.int32)
+    labels, certainty = clusters.labels.astype(np.int32)[nearest], clusters.certainty[nearest]
+    del nearest  # a day has five million frames
     matched = _matched(evidence, labels, clusters.voices)
     two = np.where(evidence.count >= 2, 2, 0).astype(np.uint8)
     pairs, _ = top_speakers(matched, two, len(clusters.voices), fill=False)
-    return speakers_by_frame(evidence.count, labels, pairs), clusters.certainty[nearest]
+    return speakers_by_frame(evidence.count, labels, pairs), certainty
 
 
 def _by_chunks(evidence: Evidence, clusters: Clusters, *, fill: bool) -> tuple[NDArray[np.int32], Float32]:
@@ -88,7 +89,9 @@ def _match_short(evidence: Evidence, matched: Int64, voices: Float64) -> None:
         matched[chunk, found != NOBODY] = left[found[found != NOBODY]]
 
 
-def _matched(evidence: Evidence, labels: Int64, voices: Float64) -> Iterator[tuple[int, NDArray[np.bool_], Int64]]:
+def _matched(
+    evidence: Evidence, labels: NDArray[np.integer], voices: Float64
+) -> Iterator[tuple[int, NDArray[np.bool_], Int64]]:
     """Chunks with overlap: `(first frame, activity, speaker of each local speaker)`."""
     for chunk, local in evidence.voices.items():
         first = evidence.first_frame(chunk)

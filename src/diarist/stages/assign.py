@@ -51,7 +51,7 @@ def match_local(similarity: Float64) -> Int64:
     return matched
 
 
-def votes(active: NDArray[np.bool_], labels: Int64, num_speakers: int) -> Float64:
+def votes(active: NDArray[np.bool_], labels: NDArray[np.integer], num_speakers: int) -> Float64:
     """Share of each local speaker's own single-speaker frames that carry each label: `(num_local, num_speakers)`.
 
     `active` `(num_frames, num_local)`, `labels` `(num_frames,)`. All zero where a speaker is never alone, NaN where it
@@ -67,7 +67,7 @@ def votes(active: NDArray[np.bool_], labels: Int64, num_speakers: int) -> Float6
     return share
 
 
-def match_chunk(active: NDArray[np.bool_], local: Float32, labels: Int64, voices: Float64) -> Int64:
+def match_chunk(active: NDArray[np.bool_], local: Float32, labels: NDArray[np.integer], voices: Float64) -> Int64:
     """The speaker of each local speaker of one chunk, `NOBODY` where it is silent: `(num_local,)`.
 
     `active` `(num_frames, num_local)`; `local` its embeddings `(num_local, dimension)`, NaN where there is too little
@@ -76,7 +76,9 @@ def match_chunk(active: NDArray[np.bool_], local: Float32, labels: Int64, voices
     return match_local(votes(active, labels, len(voices)) + np.nan_to_num(unit(local) @ voices.T))
 
 
-def speakers_by_frame(count: NDArray[np.uint8], labels: Int64, pairs: NDArray[np.int32]) -> NDArray[np.int32]:
+def speakers_by_frame(
+    count: NDArray[np.uint8], labels: NDArray[np.integer], pairs: NDArray[np.int32]
+) -> NDArray[np.int32]:
     """The speakers of each frame, best first: `(num_frames, 2)`, `NOBODY` where there is none.
 
     One speaker: the nearest label. Two: both of `pairs` `(num_frames, 2)`; where fewer than two are heard, only the

@@ -149,7 +149,11 @@ class XvectorPlda:
 
 
 def _prepared(embeddings: Array, rectify: bool) -> Array:
-    return unit_length(np.maximum(embeddings, 0) if rectify else embeddings)
+    if not rectify:
+        return unit_length(embeddings)
+    rectified: Array = np.maximum(embeddings, 0)
+    rectified /= _lengths(rectified)
+    return rectified
 
 
 def unit_length(vectors: Array) -> Array:
@@ -160,12 +164,17 @@ def unit_length(vectors: Array) -> Array:
     vectors = np.asarray(vectors, dtype=np.float32 if getattr(vectors, "dtype", None) == np.float32 else np.float64)
     if vectors.ndim != 2:
         raise UsageError(f"vectors must come as (n, dimension), not {vectors.shape}")
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Array = vectors / _lengths(vectors)
+    return unit
+
+
+def _lengths(vectors: Array) -> Array:
+    """Lengths of rows, `(n, 1)`. Raises `UsageError` for a row that is zero or not finite."""
+    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]  # norm() would make a copy
     bad = np.flatnonzero(~(np.isfinite(lengths[:, 0]) & (lengths[:, 0] > 0)))
     if len(bad):
         raise UsageError(f"row {bad[0]} of the vectors is zero or not finite and has no direction: drop such rows")
-    unit: Array = vectors / lengths
-    return unit
+    return np.asarray(lengths)
 
 
 def _read(path: str | Path, names: tuple[str, ...]) -> dict[str, Float64]:

@@ -27,7 +27,7 @@ Array = NDArray[np.floating[Any]]
 EXACT_ROWS = 1024  # above this many rows the chain is cut into stretches that run side by side
 FORGOTTEN = 1e-6  # a stretch reads w rows beyond both of its ends, with loop ** w no more than this
 LEAST_PRIOR = 1e-30  # of a state in a chain: a row that only a dead state explains must not divide by 0
-BLOCK_BYTES = 24 << 20  # of the largest array
+BLOCK_BYTES = 8 << 20  # of the largest array
 
 
 @dataclass(frozen=True)
