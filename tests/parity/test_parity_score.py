@@ -48,6 +48,13 @@ def uems(exact: bool):
     return st.none() | st.lists(region, min_size=1, max_size=3)
 
 
+class Jaccard(metrics.JaccardErrorRate):
+    """Without a reference speaker there is no rate; versions that Python 3.10 gets divide by zero there."""
+
+    def compute_metric(self, detail):
+        return super().compute_metric(detail) if detail["speaker count"] else 1.0
+
+
 def oracle(kind, reference, hypothesis, uem, **options):
     """The metric after one call, with each speaker's own overlaps merged first."""
     metric = kind(**options)
@@ -64,7 +71,7 @@ def check(reference, hypothesis, uem, **options):
     for name, theirs in COMPONENTS.items():
         assert getattr(ours, name) == pytest.approx(detail[theirs], abs=1e-6)
     assert ours.der == pytest.approx(abs(metric), abs=1e-6)
-    metric, detail = oracle(metrics.JaccardErrorRate, reference, hypothesis, uem, **options)
+    metric, detail = oracle(Jaccard, reference, hypothesis, uem, **options)
     assert ours.jer_speakers == detail["speaker count"]
     if ours.jer_speakers:  # without any, pyannote.metrics calls even an empty hypothesis all wrong
         assert ours.jer == pytest.approx(abs(metric), abs=1e-6)
@@ -88,7 +95,7 @@ def test_equals_pyannote_metrics_to_the_millisecond(reference, hypothesis, uem, 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(diarizations(True), diarizations(True)), min_size=1, max_size=4))
 def test_the_sum_is_pyannote_metrics_accumulated(pairs):
-    der, jer = metrics.DiarizationErrorRate(), metrics.JaccardErrorRate()
+    der, jer = metrics.DiarizationErrorRate(), Jaccard()
     for reference, hypothesis in pairs:
         annotations = reference.to_annotation().support(), hypothesis.to_annotation().support()
         der(*annotations)
