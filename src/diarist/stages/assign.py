@@ -23,12 +23,17 @@ def unit(vectors: NDArray[np.floating]) -> Float64:
     return scaled
 
 
+def sums(rows: NDArray[np.floating], labels: Int64) -> tuple[Float64, Int64]:
+    """Sum `(num_labels, dimension)` and number `(num_labels,)` of the rows of each label `0 .. labels.max()`."""
+    counts = np.bincount(labels)
+    total = np.zeros((len(counts), rows.shape[1]))
+    np.add.at(total, labels, rows)
+    return total, counts
+
+
 def centroids(embeddings: NDArray[np.floating], labels: Int64) -> Float64:
     """Unit mean voice of each label `0 .. labels.max()`: `(num_speakers, dimension)`."""
-    num_speakers = int(labels.max()) + 1 if len(labels) else 0
-    sums = np.zeros((num_speakers, embeddings.shape[1]))
-    np.add.at(sums, labels, embeddings)
-    return unit(sums)
+    return unit(sums(embeddings, labels)[0])
 
 
 def nearest_index(times: Float64, frame_times: Float64) -> Int64:

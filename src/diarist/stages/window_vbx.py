@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from diarist.core.types import Float32, Int64, SpeakerBounds
 from diarist.stages import agglomerative
-from diarist.stages.assign import centroids
+from diarist.stages.assign import centroids, sums
 from diarist.stages.plda import Plda
 from diarist.stages.vbx import vbx
 
@@ -112,11 +112,11 @@ def offset(labels: Int64, centered: Array, centring: float) -> Array:
 
     `centered` `(num_windows, dimension)` is less the training mean. Speakers with few windows do not count.
     """
-    sums, counts = _sums(labels, centered)
+    totals, counts = sums(centered, labels)
     large = counts >= OFFSET_WINDOWS
     if not large.any():
         return np.zeros(centered.shape[1])
-    means = sums[large] / counts[large, None]
+    means = totals[large] / counts[large, None]
     shrunken: Array = means.mean(axis=0) * (len(means) / (len(means) + centring))
     return shrunken
 
@@ -142,17 +142,17 @@ def merge(labels: Int64, features: Array, most: int) -> Int64:
     handful of stray windows joins somebody before two people become one. `features` `(num_windows, rank)`.
     """
     _, labels = np.unique(labels, return_inverse=True)
-    sums, counts = _sums(labels, features)
+    totals, counts = sums(features, labels)
     owner = np.arange(len(counts))
     while (left := np.unique(owner)).size > most:
-        means, sizes = sums[left] / counts[left, None], counts[left].astype(np.float64)
+        means, sizes = totals[left] / counts[left, None], counts[left].astype(np.float64)
         square = (means**2).sum(axis=1)
         distance = square[:, None] + square - 2 * means @ means.T
         cost = distance * (sizes[:, None] * sizes / (sizes[:, None] + sizes))
         np.fill_diagonal(cost, np.inf)
         one, other = np.unravel_index(int(cost.argmin()), cost.shape)
         keep, gone = left[one], left[other]
-        sums[keep] += sums[gone]
+        totals[keep] += totals[gone]
         counts[keep] += counts[gone]
         owner[owner == gone] = keep
     return np.unique(owner[labels], return_inverse=True)[1]
@@ -178,11 +178,3 @@ def _largest(seeds: Int64, centered: Array) -> Int64:
 def _cross(one: Int64, other: Int64) -> Int64:
     """Labels that differ where either does."""
     return np.asarray(np.unique(one * (int(other.max()) + 1) + other, return_inverse=True)[1])
-
-
-def _sums(labels: Int64, rows: Array) -> tuple[Array, Int64]:
-    """Sum `(num_labels, dimension)` and number `(num_labels,)` of the rows of each label."""
-    counts = np.bincount(labels)
-    sums = np.zeros((len(counts), rows.shape[1]))
-    np.add.at(sums, labels, rows)
-    return sums, counts
