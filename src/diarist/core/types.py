@@ -257,11 +257,21 @@ def _exclusive(turns: Iterable[Turn]) -> Iterator[Turn]:
 
 @dataclass(frozen=True)
 class Update:
-    """What a stream says: `final` turns never change, `tentative` ones may; both are known up to `until` seconds."""
+    """What a stream says when more of it has been heard; times are in seconds from its first sample.
+
+    `final`: what has become settled since the update before, up to `settled`; it is never taken back. A turn that goes
+    on is cut there, and its rest comes with later updates. `tentative`: the best answer from `settled` to `until`, the
+    end of what has been heard; each update replaces it. `renamed`: speakers found since to be somebody known already,
+    gone name to kept name; from here on only the kept one is used. `session`: with the last update, all of the stream
+    clustered anew, as the offline pipeline would have it.
+    """
 
     final: tuple[Turn, ...]
     tentative: tuple[Turn, ...]
     until: float
+    settled: float = 0.0
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    session: Diarization | None = None
 
 
 @dataclass(frozen=True)
