@@ -39,13 +39,14 @@ class EmbeddingSpec:
     `frames()` maps fbank frames (one each 10 ms) to maps, one for every `map_stride` fbank frames; a speaker with
     fewer than `min_frames` maps gets NaN. The fbank is of sound times `scale` under the `window`. In a `whole` network
     maps are the fbank itself, and the network runs in `pool()`: so the fbank's mean can be taken off chunk by chunk.
+    A network that takes sound rather than an fbank has the window `raw` and `num_mels` 160: the samples of 10 ms a row.
     """
 
     dimension: int
     min_frames: int = 1
     map_stride: int = 1
     num_mels: int = 80
-    window: Literal["povey", "hamming"] = "povey"
+    window: Literal["povey", "hamming", "raw"] = "povey"
     scale: float = 1.0
     whole: bool = False
     metric: Literal["cosine"] = "cosine"

@@ -27,14 +27,18 @@ _BLOCK = 1024  # frames worked on at a time: keeps the spectra in the cache of t
 
 
 def fbank(
-    samples: Float32, *, num_mels: int = 80, window: Literal["povey", "hamming"] = "povey", scale: float = 1.0
+    samples: Float32, *, num_mels: int = 80, window: Literal["povey", "hamming", "raw"] = "povey", scale: float = 1.0
 ) -> Float32:
     """Sound `(num_samples,)` at 16 kHz to log mel energies `(num_fbank, num_mels)`, `num_fbank` 0 below 25 ms.
 
     CAM++ wants a Povey window and sound in [-1, 1]; WeSpeaker wants a Hamming window and `scale=32768`. Neither has
-    its mean removed here: see `remove_mean`.
+    its mean removed here: see `remove_mean`. The window `raw` is for networks that take sound: row `i` is the samples
+    of the 10 ms that frame `i` begins with, `(num_fbank, 160)`, whatever `num_mels` says.
     """
     num_frames = FRAMES.count_inside(len(samples))
+    if window == "raw":
+        rows: Float32 = np.asarray(samples[: num_frames * FRAMES.step], dtype=np.float32).reshape(num_frames, FRAMES.step)
+        return np.asarray(rows * np.float32(scale), dtype=np.float32)
     features = np.empty((num_frames, num_mels), dtype=np.float32)
     if num_frames == 0:
         return features
@@ -49,8 +53,11 @@ def fbank(
 
 
 def remove_mean(features: Float32) -> Float32:
-    """Features `(..., num_fbank, num_mels)` with their mean over time removed, as the embedding networks expect."""
-    if features.shape[-2] == 0:
+    """Features `(..., num_fbank, num_mels)` with their mean over time removed, as the embedding networks expect.
+
+    Raw sound, which has as many columns as a hop has samples, stays as it is.
+    """
+    if features.shape[-2] == 0 or features.shape[-1] == FRAMES.step:
         return features
     return np.asarray(np.subtract(features, features.mean(axis=-2, keepdims=True), dtype=np.float32))
 

@@ -98,3 +98,11 @@ def test_remove_mean(sound):
     np.testing.assert_allclose(centred.mean(axis=1), 0, atol=1e-5)
     np.testing.assert_allclose(np.diff(centred, axis=1), np.diff(features, axis=1), atol=1e-5)
     assert remove_mean(features[:, :0]).shape == (2, 0, 80)
+
+
+def test_raw_rows_are_the_sound_itself():
+    samples = np.random.default_rng(1).normal(size=4000).astype(np.float32)
+    rows = fbank(samples, num_mels=160, window="raw", scale=2.0)
+    assert rows.shape == (FRAMES.count_inside(4000), 160) and rows.dtype == np.float32
+    np.testing.assert_array_equal(remove_mean(rows).ravel(), 2 * samples[: rows.size])
+    assert fbank(samples[:100], window="raw").shape == (0, 160)
