@@ -22,7 +22,7 @@ from diarist.errors import InputError, UsageError
 from diarist.evaluation.dataset import Item
 from diarist.evaluation.report import Convention, Report, score_files
 from diarist.evaluation.score import Span
-from diarist.evaluation.systems import AS_IS, Answer, Cost, System, fingerprint_of
+from diarist.evaluation.systems import AS_IS, SESSION, Answer, Cost, System, fingerprint_of
 from diarist.evaluation.workers import Failure, answers
 from diarist.formats import rttm
 from diarist.formats.writing import safe_name, write_text
@@ -206,10 +206,10 @@ class _Store:
             texts = {v: self._path(item.uri, v).read_text(encoding="utf-8") for v in self.system.variants}
             if any(_digest(text) != record["rttm"][variant] for variant, text in texts.items()):
                 return None
-            cost = {f.name: record["cost"][f.name] for f in dataclasses.fields(Cost)}
-        except (InputError, OSError, ValueError, KeyError, TypeError):
+            cost = Cost.from_dict(record["cost"])
+        except (InputError, OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        return _Kept(texts, Cost(**cost))
+        return _Kept(texts, cost)
 
     def save(self, item: Item, answer: Answer) -> _Kept:
         """Keep an answer; what says that it is there is written last."""
@@ -242,7 +242,7 @@ class _Store:
     @property
     def _oracles(self) -> bool:
         """Do the answers depend on the reference?"""
-        return len(self.system.variants) > 1
+        return not {*self.system.variants} <= {AS_IS, SESSION}
 
     def _path(self, uri: str, variant: str, suffix: str = ".rttm") -> Path:
         assert self.folder is not None

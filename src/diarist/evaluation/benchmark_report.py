@@ -18,7 +18,7 @@ from diarist.evaluation.attribute import BOTH, CLUSTERING, COUNT, SEGMENTATION, 
 from diarist.evaluation.benchmark import Benchmark, Outcome
 from diarist.evaluation.report import Breakdown, Report, table
 from diarist.evaluation.score import Errors
-from diarist.evaluation.systems import AS_IS, Cost
+from diarist.evaluation.systems import AS_IS, SESSION, Cost
 
 MOST_FAILURES = 5
 
@@ -34,6 +34,12 @@ _PART_NAMES = ("DER %", "miss", "FA", "conf")
 _SPEED_LEGEND = (
     "CPU s/h: CPU seconds, of all threads, for an hour of sound; x real time: of one process; loading models is left",
     "out. peak MB: the most memory that a worker process, or the command that it ran, held",
+)
+_QUANTILES = ("p50", "p95", "max")
+_SESSION_LEGEND = ("(above: what was settled while the stream ran, and never taken back)",)
+_LIVE_LEGEND = (
+    "step ms: wall time of computing one step. delay s: from a sound's being heard to its speaker's being settled, of",
+    "the oldest sound that a step settles, computing included; as if the sound came in real time, a step at a time",
 )
 _ATTRIBUTION_LEGEND = (
     "number of speakers: told to the clustering. clustering: each voice is the reference speaker most active in it.",
@@ -51,11 +57,14 @@ def to_text(benchmark: Benchmark, by: Sequence[Breakdown] = ()) -> str:
     elif outcomes:
         blocks += _side_by_side(benchmark, outcomes)
     for outcome in outcomes:
-        if len(outcome.reports) > 1:
+        if COUNT in outcome.reports:
             blocks += _attribution(outcome)
+    if live := [outcome for outcome in outcomes if SESSION in outcome.reports]:
+        blocks.append(_sessions(live))
     if outcomes:
         taken = [f"{o.name}: {o.again} of {len(o.costs)} measured in an earlier run" for o in outcomes if o.again]
         blocks.append("\n".join([*_speed(benchmark, outcomes), *taken, "", *_SPEED_LEGEND]))
+        blocks += _latencies(outcomes)
     blocks += _failures(benchmark)
     return "\n\n".join(blocks) + "\n"
 
@@ -92,7 +101,7 @@ def to_csv(benchmark: Benchmark) -> str:
     convention is repeated in each row."""
     out = io.StringIO()
     convention = dataclasses.asdict(benchmark.convention)
-    costs = [f"cost_{name}" for name in Cost().to_dict()]
+    costs = list(_cost_columns(Cost()))
     names = ["system", "variant", "row", "name", *Errors().to_dict(), *costs, "failed", *convention]
     writer = csv.DictWriter(out, names, restval="", lineterminator="\n")
     writer.writeheader()
@@ -114,7 +123,9 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
         "errors": _errors(outcome.report),
         "failed": dict(sorted(outcome.failed.items())),
     }
-    if len(outcome.reports) > 1:
+    if SESSION in outcome.reports:
+        told["session"] = _errors(outcome.reports[SESSION])
+    if COUNT in outcome.reports:
         told["attribution"] = {v: _errors(r) | _changes(outcome, v) for v, r in outcome.reports.items() if v != AS_IS}
     return told
 
@@ -151,7 +162,14 @@ def _rows(outcome: Outcome) -> Iterator[dict[str, Any]]:
 
 
 def _cost_columns(cost: Cost) -> dict[str, Any]:
-    return {f"cost_{name}": "" if value is None else value for name, value in cost.to_dict().items()}
+    """The figures of a cost; of its distributions, three quantiles."""
+    columns: dict[str, Any] = {}
+    for name, value in cost.to_dict().items():
+        if name in ("step", "delay"):
+            columns |= {f"cost_{name}_{q}": "" if value is None else value[q] for q in ("p50", "p95", "max")}
+        else:
+            columns[f"cost_{name}"] = "" if value is None else value
+    return columns
 
 
 def _compared(benchmark: Benchmark, outcomes: Sequence[Outcome]) -> list[tuple[Outcome, Errors]]:
@@ -171,8 +189,7 @@ def _side_by_side(benchmark: Benchmark, outcomes: Sequence[Outcome]) -> list[str
     head = f"{num} recording{'' if num == 1 else 's'} pooled"
     sums: list[list[Any]] = [[head, *_PART_NAMES, "JER %", "count %", "off by"]]
     for outcome, errors in _compared(benchmark, outcomes):
-        rates = [f"{100 * getattr(errors, name):.2f}" for name in (*_PARTS, "jer")]
-        sums.append([outcome.name, *rates, f"{100 * errors.count_accuracy:.1f}", f"{errors.mean_count_error:.2f}"])
+        sums.append([outcome.name, *_figures(errors)])
     legend = [
         "DER = miss + FA (false alarm) + conf (confusion); pooled over the recordings that all systems answered for",
         "count %: recordings whose number of speakers is right; off by: mean of |hyp - ref|",
@@ -214,6 +231,31 @@ def _speed(benchmark: Benchmark, outcomes: Sequence[Outcome]) -> list[str]:
         peak = "" if cost.peak is None else f"{cost.peak / 1e6:.0f}"
         rows.append([outcome.name, _one(cost.cpu_per_hour), _one(cost.times_real_time), peak, f"{cost.audio / 60:.1f}"])
     return table(rows)
+
+
+def _sessions(outcomes: Sequence[Outcome]) -> str:
+    """What live systems say of the whole stream once it has ended."""
+    rows: list[list[Any]] = [["at the end, clustered anew", *_PART_NAMES, "JER %", "count %", "off by"]]
+    rows += [[outcome.name, *_figures(outcome.reports[SESSION].pooled)] for outcome in outcomes]
+    return "\n".join([*table(rows), *_SESSION_LEGEND])
+
+
+def _figures(errors: Errors) -> list[str]:
+    rates = [f"{100 * getattr(errors, name):.2f}" for name in (*_PARTS, "jer")]
+    return [*rates, f"{100 * errors.count_accuracy:.1f}", f"{errors.mean_count_error:.2f}"]
+
+
+def _latencies(outcomes: Sequence[Outcome]) -> list[str]:
+    """Of live systems: how long a step takes, and how late a speaker is settled."""
+    rows = [["live", "steps", *(f"step ms {q}" for q in _QUANTILES), *(f"delay s {q}" for q in _QUANTILES)]]
+    for outcome in outcomes:
+        step, delay = outcome.cost.step, outcome.cost.delay
+        if step is None or delay is None:
+            continue
+        times = [f"{1000 * value:.1f}" for value in (step.quantile(0.5), step.quantile(0.95), step.most)]
+        waits = [f"{value:.2f}" for value in (delay.quantile(0.5), delay.quantile(0.95), delay.most)]
+        rows.append([outcome.name, str(len(step)), *times, *waits])
+    return ["\n".join([*table(rows), "", *_LIVE_LEGEND])] if len(rows) > 1 else []
 
 
 def _one(value: float | None) -> str:

@@ -27,12 +27,14 @@ from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.core.types import Diarization
 from diarist.errors import InputError, UsageError
 from diarist.evaluation.dataset import Item
+from diarist.evaluation.distribution import Distribution
 from diarist.formats import read_text
 from diarist.formats.writing import safe_name
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
 from diarist.pipelines.offline import Diarizer
 
 AS_IS = "as-is"
+SESSION = "session"  # what a live system says of all of a recording once it has ended
 PLACEHOLDERS = ("audio", "rttm", "uri")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
@@ -40,19 +42,32 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 @dataclass(frozen=True)
 class Cost:
     """What it took: seconds of `audio`, of `wall` time and of `cpu` time (all threads), and the `peak` memory in bytes
-    of the process that did it. Loading models is not counted. Costs add up; the largest peak stays. None: unknown."""
+    of the process that did it. Loading models is not counted. Costs add up; the largest peak stays. None: unknown.
+
+    Of a live pipeline also seconds of computing a `step`, and the `delay` from a sound's being heard to its speaker's
+    being settled: of the oldest sound that each step settles, computing included.
+    """
 
     audio: float = 0.0
     wall: float = 0.0
     cpu: float | None = 0.0
     peak: int | None = None
+    step: Distribution | None = None
+    delay: Distribution | None = None
 
     def __add__(self, other: Cost) -> Cost:
         if not isinstance(other, Cost):
             return NotImplemented
         cpu = None if self.cpu is None or other.cpu is None else self.cpu + other.cpu
         peak = max((p for p in (self.peak, other.peak) if p is not None), default=None)
-        return Cost(self.audio + other.audio, self.wall + other.wall, cpu, peak)
+        return Cost(
+            self.audio + other.audio,
+            self.wall + other.wall,
+            cpu,
+            peak,
+            _both(self.step, other.step),
+            _both(self.delay, other.delay),
+        )
 
     @property
     def cpu_per_hour(self) -> float | None:
@@ -69,7 +84,20 @@ class Cost:
         values = {"audio": self.audio, "wall": self.wall, "cpu": self.cpu}
         speeds = {"cpu_per_hour": self.cpu_per_hour, "times_real_time": self.times_real_time}
         rounded = {k: None if v is None else round(v, 3) for k, v in {**values, **speeds}.items()}
-        return {**rounded, "peak": self.peak}
+        live = {"step": self.step, "delay": self.delay}
+        return {**rounded, "peak": self.peak, **{k: None if v is None else v.to_dict() for k, v in live.items()}}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Cost:
+        """What `to_dict` gave. Raises `KeyError`, `TypeError`, `ValueError` or `AttributeError` for anything else."""
+        plain = {name: values[name] for name in ("audio", "wall", "cpu", "peak")}
+        live = {name: values[name] for name in ("step", "delay")}
+        return cls(**plain, **{k: None if v is None else Distribution.from_dict(v) for k, v in live.items()})
+
+
+def _both(one: Distribution | None, other: Distribution | None) -> Distribution | None:
+    """The sum, where an empty cost has none."""
+    return one if other is None else other if one is None else one + other
 
 
 @dataclass(frozen=True)
@@ -128,15 +156,7 @@ class Offline:
 
     def settings(self) -> dict[str, Any]:
         """The configuration, and size and age of models that are files of one's own."""
-        given = {"segmentation": self.segmentation, "embedding": self.embedding}
-        models = {kind: type(model).__qualname__ for kind, model in given.items() if model is not None}
-        for kind, name in (
-            ("segmentation", self.config.segmentation.model),
-            ("embedding", self.config.embedding.model),
-        ):
-            if kind not in models and os.path.isfile(name):  # noqa: PTH113 - False for names that cannot be
-                found = Path(name).stat()
-                models[kind] = f"{found.st_size} bytes, {found.st_mtime_ns}"
+        models = model_marks(self.config, self.segmentation, self.embedding)
         return {"engine": "clustering", "config": to_dict(self.config), **({"models": models} if models else {})}
 
     def diarizer(self) -> Diarizer:
@@ -161,6 +181,21 @@ class Offline:
         return answer
 
 
+def model_marks(
+    config: Any, segmentation: SegmentationModel | None, embedding: EmbeddingModel | None
+) -> dict[str, str]:
+    """What tells models apart that have no name in the catalogue: the type of those that stand in for the ones of a
+    `config` with `segmentation` and `embedding`, and size and age of those that are files."""
+    given = {"segmentation": segmentation, "embedding": embedding}
+    marks = {kind: type(model).__qualname__ for kind, model in given.items() if model is not None}
+    for kind in given:
+        name = getattr(config, kind).model
+        if kind not in marks and os.path.isfile(name):  # noqa: PTH113 - False for names that cannot be
+            found = Path(name).stat()
+            marks[kind] = f"{found.st_size} bytes, {found.st_mtime_ns}"
+    return marks
+
+
 class Clock:
     """Wall and CPU time of this process from the start, or from the moment that the models were there."""
 
@@ -175,9 +210,9 @@ class Clock:
         if event.stage == "models" and event.kind == "end":
             self._begin()
 
-    def cost(self, audio: float) -> Cost:
-        """What `audio` seconds have taken so far."""
-        return Cost(audio, time.perf_counter() - self._wall, time.process_time() - self._cpu, peak_memory())
+    def cost(self, audio: float, **live: Distribution) -> Cost:
+        """What `audio` seconds have taken so far; `live` is the `step` and the `delay` of a live pipeline."""
+        return Cost(audio, time.perf_counter() - self._wall, time.process_time() - self._cpu, peak_memory(), **live)
 
 
 def peak_memory() -> int | None:
