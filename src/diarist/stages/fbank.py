@@ -37,8 +37,8 @@ def fbank(
     """
     num_frames = FRAMES.count_inside(len(samples))
     if window == "raw":
-        rows: Float32 = np.asarray(samples[: num_frames * FRAMES.step], dtype=np.float32).reshape(num_frames, FRAMES.step)
-        return np.asarray(rows * np.float32(scale), dtype=np.float32)
+        sound = np.asarray(samples[: num_frames * FRAMES.step], dtype=np.float32) * np.float32(scale)
+        return sound.reshape(num_frames, FRAMES.step)
     features = np.empty((num_frames, num_mels), dtype=np.float32)
     if num_frames == 0:
         return features
