@@ -38,7 +38,7 @@ def fbank(
     num_frames = FRAMES.count_inside(len(samples))
     if window == "raw":
         sound = np.asarray(samples[: num_frames * FRAMES.step], dtype=np.float32) * np.float32(scale)
-        return sound.reshape(num_frames, FRAMES.step)
+        return np.asarray(sound.reshape(num_frames, FRAMES.step), dtype=np.float32)
     features = np.empty((num_frames, num_mels), dtype=np.float32)
     if num_frames == 0:
         return features
