@@ -32,12 +32,12 @@ class PyanNet:
     that four chunks share: rows 0-3, 4-7, ... of a batch; the same batch always gives the same bytes.
     """
 
-    def __init__(self, tensors: pyannet.Tensors, *, int8: bool = False) -> None:
+    def __init__(self, tensors: pyannet.Tensors, *, int8: bool = False, chunk: int = CHUNK) -> None:
         num_classes = len(tensors["classifier.bias"])
         speakers = powerset_of(num_classes)
         if speakers is None:
             raise WeightsError(f"a segmentation checkpoint of {num_classes} classes: not a powerset of 2 at once")
-        self._num_pooled = pyannet.num_pooled(CHUNK)
+        self._num_pooled = pyannet.num_pooled(chunk)
         self._filters = session(pyannet.filters_graph(tensors).serialize())
         self._features = session(pyannet.features_graph(tensors, self._num_pooled, int8=int8).serialize())
         self._scores = session(pyannet.scores_graph(tensors, int8=int8).serialize())
@@ -45,10 +45,12 @@ class PyanNet:
         filters = pyannet.sinc_filters(tensors)
         self._sums = filters[: len(filters) // 2].sum(axis=1, dtype=np.float64).astype(np.float32)  # of the even ones
         self._num_classes = num_classes
-        self.spec = SegmentationSpec(CHUNK, pyannet.FRAMES.count_inside(CHUNK), pyannet.FRAMES, *speakers)
+        self._made_of = tensors, int8
+        self.spec = SegmentationSpec(chunk, pyannet.FRAMES.count_inside(chunk), pyannet.FRAMES, *speakers)
 
     def __call__(self, batch: Float32) -> Float32:
-        """`(batch, 160000)` to log-probabilities `(batch, 589, num_classes)`. Raises `UsageError` for another shape."""
+        """`(batch, num_samples)` to log-probabilities `(batch, num_frames, num_classes)`: 160000 samples to 589 frames.
+        Raises `UsageError` for another shape."""
         check_chunks(batch, self.spec)
         batch = np.asarray(batch, dtype=np.float32)
         scores = np.empty((len(batch), self.spec.num_frames, self._num_classes), dtype=np.float32)
@@ -59,21 +61,26 @@ class PyanNet:
             scores[first : first + _TOGETHER] = self._scores.run(["scores"], {"features": features})[0]
         return scores
 
+    def resized(self, chunk: int) -> PyanNet:
+        """The same network for chunks of another number of samples; it was trained on ten seconds."""
+        tensors, int8 = self._made_of
+        return PyanNet(tensors, int8=int8, chunk=chunk)
+
     def try_out(self) -> None:
         """Run on silence; raises whatever is wrong."""
-        self(np.zeros((1, CHUNK), dtype=np.float32))
+        self(np.zeros((1, self.spec.chunk), dtype=np.float32))
 
     def _pools(self, batch: Float32) -> Iterator[Float32]:
         """Filtered and pooled sound of each row, `(1, 120, num_pooled)`."""
         step, within = batch.strides[0] // batch.itemsize, batch.strides[1] // batch.itemsize
-        if len(batch) == 1 or within != 1 or step % pyannet.HOP or not 0 < step < CHUNK:
+        if len(batch) == 1 or within != 1 or step % pyannet.HOP or not 0 < step < self.spec.chunk:
             for row in batch:
                 yield self._pooled(row)
             return
         hop = step // pyannet.HOP
         for first in range(0, len(batch), _SHARED):
             rows = batch[first : first + _SHARED]
-            stretch = as_strided(rows, ((len(rows) - 1) * step + CHUNK,), (rows.itemsize,), writeable=False)
+            stretch = as_strided(rows, ((len(rows) - 1) * step + self.spec.chunk,), (rows.itemsize,), writeable=False)
             shared = self._pooled(stretch)
             for start in range(0, len(rows) * hop, hop):
                 yield shared[:, :, start : start + self._num_pooled]

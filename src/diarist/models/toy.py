@@ -6,6 +6,7 @@ sound, on the frames and in the powerset of segmentation-3.0; `ToyEmbedding` tel
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
@@ -65,7 +66,8 @@ class ToySegmentation:
         chunk=10 * SAMPLE_RATE, num_frames=589, frames=Axis(size=991, step=270), num_local=3, max_simultaneous=2
     )
 
-    def __init__(self) -> None:
+    def __init__(self, chunk: int = 10 * SAMPLE_RATE) -> None:
+        self.spec = dataclasses.replace(self.spec, chunk=chunk, num_frames=self.spec.frames.count_inside(chunk))
         size = self.spec.frames.size
         phase = 2 * np.pi * np.outer(np.arange(size), VOICES) / SAMPLE_RATE
         taper = np.hanning(size)[:, None] * 2 / np.hanning(size).sum()
@@ -73,10 +75,14 @@ class ToySegmentation:
         self._members = mapping(3, 2)  # (num_classes, 3)
 
     def __call__(self, batch: Float32) -> Float32:
-        """`(batch, 160000)` to log-probabilities `(batch, 589, 7)`. Raises `UsageError` for another shape."""
+        """`(batch, num_samples)` to log-probabilities `(batch, num_frames, 7)`, 160000 to 589 as it comes. Raises `UsageError` for another shape."""
         check_chunks(batch, self.spec)
         scores = [self._scores(self._levels(row)) for row in batch]
         return np.stack(scores) if scores else np.zeros((0, self.spec.num_frames, len(self._members)), np.float32)
+
+    def resized(self, chunk: int) -> ToySegmentation:
+        """The same for chunks of another number of samples."""
+        return ToySegmentation(chunk)
 
     def _levels(self, row: Float32) -> Float32:
         """Amplitude of each voice in each frame, `(num_frames, num_voices)`."""
