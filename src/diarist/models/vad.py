@@ -1,0 +1,125 @@
+"""A voice activity model from its name: silero, the segmentation network, MarbleNet, or a file of your own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from diarist.core.protocols import SegmentationModel, VoiceActivityModel
+from diarist.core.time import Axis
+from diarist.core.types import Float32
+from diarist.errors import UsageError, WeightsError
+from diarist.models.catalog import CATALOG, UNSTATED
+from diarist.models.hub import resolve
+from diarist.models.load import Precision, load_segmentation
+from diarist.models.marblenet import OnnxVad
+from diarist.models.onnx import session
+from diarist.models.silero import SileroVad, is_silero
+from diarist.stages import segment
+from diarist.stages.activity import MovingMean
+
+NAMES = {"silero": "silero-vad", "segmentation": "segmentation-3.0", "marblenet": "marblenet-vad"}
+"""Short names, and what they stand for in the catalogue."""
+
+ACCEPT = "DIARIST_ACCEPT_LICENCE"
+"""Environment variable: names of weights, parted by commas, whose unstated licence the user has cleared."""
+
+_STEP, _TOGETHER = 2.5, 16  # of the chunks of a segmentation network
+
+
+class FrameClassifier:
+    """A `VoiceActivityModel` from any function: sound `(num_samples,)` to probabilities `(num_frames,)` at `frames`."""
+
+    def __init__(self, function: Callable[[Float32], Float32], frames: Axis) -> None:
+        self.function, self.frames = function, frames
+
+    def __call__(self, samples: Float32) -> Float32:
+        """Probabilities `(num_frames,)`. Raises `UsageError` where the function gives something else."""
+        found = np.asarray(self.function(samples), np.float32)
+        if found.ndim != 1:
+            raise UsageError(f"a frame classifier must give one probability a frame, not an array {found.shape}")
+        return found
+
+
+class SegmentationVad:
+    """Speech where a segmentation network hears anybody: overlapping chunks, averaged."""
+
+    def __init__(self, model: SegmentationModel) -> None:
+        self._model = model
+        self.frames = model.spec.frames
+
+    def __call__(self, samples: Float32) -> Float32:
+        """Sound `(num_samples,)` to the probability that anybody talks `(num_frames,)`."""
+        spec = self._model.spec
+        chunks = segment.axis(spec, min(_STEP, spec.chunk / spec.sample_rate))
+        mean, parts = MovingMean(1), [np.zeros(0, np.float32)]
+        num_chunks = chunks.count_covering(len(samples))
+        for first in range(0, num_chunks, _TOGETHER):
+            num = min(_TOGETHER, num_chunks - first)
+            heard = segment.read(self._model(segment.cut(samples, chunks.first(first), num, chunks)), spec)
+            for index, row in enumerate(heard.speech):
+                mean.add(self.frames.index_at(chunks.first(first + index)), row[:, None])
+            parts.append(mean.take(self.frames.index_at(chunks.first(first + num)))[:, 0])
+        parts.append(mean.take(mean.last)[:, 0])
+        return np.concatenate(parts)[: self.frames.count_covering(len(samples))]
+
+
+def load_vad(
+    model: str | Path | Callable[[Float32], Float32] = "silero",
+    *,
+    precision: Precision = "int8",
+    offline: bool = False,
+    accept_licence: bool = False,
+) -> VoiceActivityModel:
+    """A voice activity model.
+
+    `model`: `silero`, `segmentation` or `marblenet`; a name of the catalogue; an ONNX file of silero-vad, of a frame
+    classifier (see `OnnxVad`) or of a segmentation network; a checkpoint of a segmentation network, run at `precision`;
+    or an object that has `frames` and is called with samples. Weights whose licence their package does not state are
+    loaded only with `accept_licence`, or where `DIARIST_ACCEPT_LICENCE` names them.
+
+    Raises `UsageError` for what cannot be meant, `WeightsError` for weights that are missing or are no such model.
+    """
+    if not isinstance(model, (str, Path)):
+        if not isinstance(model, VoiceActivityModel):
+            raise UsageError("a voice activity model has `frames`: wrap a plain function in FrameClassifier")
+        return model
+    name = NAMES.get(str(model), str(model)) if isinstance(model, str) else str(model)
+    entry = CATALOG.get(name)
+    if entry is not None and entry.kind not in ("vad", "segmentation"):
+        raise UsageError(f"'{model}' is a model of the kind {entry.kind}, not vad")
+    if entry is not None and entry.licence == UNSTATED and not (accept_licence or name in accepted()):
+        raise UsageError(
+            f"{entry.package} does not state the licence of '{name}': where you have cleared it for your use, say so "
+            f"with --accept-licence, accept_licence=True or {ACCEPT}={name}; '--vad silero' (MIT) needs no such word"
+        )
+    if entry is not None and entry.kind == "segmentation":
+        return SegmentationVad(load_segmentation(name, precision=precision, offline=offline))
+    path = resolve(name, offline=offline)
+    return _from_file(path, precision, offline)
+
+
+def accepted() -> set[str]:
+    """Names of weights that `DIARIST_ACCEPT_LICENCE` lists."""
+    return {NAMES.get(name.strip(), name.strip()) for name in os.environ.get(ACCEPT, "").split(",")}
+
+
+def _from_file(path: Path, precision: Precision, offline: bool) -> VoiceActivityModel:
+    if path.suffix.lower() != ".onnx":
+        return SegmentationVad(load_segmentation(path, precision=precision, offline=offline))
+    loaded = session(path)
+    if is_silero(loaded):
+        return SileroVad(path)
+    classes = (loaded.get_outputs()[0].shape or [None])[-1]
+    if len(loaded.get_outputs()[0].shape or []) == 3 and isinstance(classes, int) and classes > 2:
+        return SegmentationVad(load_segmentation(path, offline=offline))
+    try:
+        return OnnxVad(path)
+    except WeightsError as error:
+        try:
+            return SegmentationVad(load_segmentation(path, offline=offline))
+        except WeightsError:
+            raise error from None
