@@ -276,18 +276,48 @@ class Update:
 
 @dataclass(frozen=True)
 class Word:
-    """A transcribed word; a speaker once assigned."""
+    """A transcribed word: its text as written, with its punctuation and without blanks around it.
+
+    `start` and `end` in seconds are None where the aligner found none. `score` in [0, 1] is the recogniser's belief in
+    the text, `confidence` in [0, 1] ours in the `speaker`; None where nobody said.
+    """
 
     text: str
     start: float | None = None
     end: float | None = None
     speaker: str | None = None
     confidence: float | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A stretch of a transcript that belongs together (Whisper's and SegLST's segment): its text and, where they are
+    known, its words in the order in which they are written. Everything but the text may be unknown."""
+
+    text: str
+    start: float | None = None
+    end: float | None = None
+    speaker: str | None = None
+    confidence: float | None = None
+    words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True)
 class Transcript:
-    """Words in order, with their language if known."""
+    """What was said in one recording: utterances as they came, with their language if known."""
 
-    words: tuple[Word, ...]
+    utterances: tuple[Utterance, ...] = ()
+    uri: str = "audio"
     language: str | None = None
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The words of all utterances; an utterance without words of its own gives none."""
+        return tuple(word for utterance in self.utterances for word in utterance.words)
+
+    @property
+    def speakers(self) -> list[str]:
+        """Everybody who is named, in order of appearance."""
+        names = (name for u in self.utterances for name in (*(word.speaker for word in u.words), u.speaker))
+        return list(dict.fromkeys(name for name in names if name is not None))

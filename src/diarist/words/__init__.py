@@ -1,0 +1,1 @@
+"""What was said, by whom: transcripts in and out, words to speakers, scores, recognisers."""

@@ -1,0 +1,76 @@
+"""Turns out of whatever holds them: our own answer, a pandas frame, pyannote's annotation, dictionaries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from diarist.core.types import Diarization, Turn
+from diarist.errors import UsageError
+
+
+def turns_of(source: Any, *, exclusive: bool = False) -> list[Turn]:
+    """The turns of a `Diarization`, a pandas frame or a mapping with the columns `start, end, speaker` (and
+    `confidence`), a `pyannote.core.Annotation`, pyannote 4's output, or anything that gives `Turn`s, mappings or
+    `(start, end, speaker)`; None has none.
+
+    `exclusive` asks for at most one speaker at a time: the source's own exclusive turns, where it has them, else the
+    more confident turn and, of equal ones, the longer. Raises `UsageError` where a turn lacks what it needs.
+    """
+    own = getattr(source, "exclusive_speaker_diarization", None) if exclusive else None
+    if own is not None:
+        return list(_turns(own))
+    turns = list(_turns(getattr(source, "speaker_diarization", source)))
+    return list(Diarization(tuple(turns)).exclusive()) if exclusive else turns
+
+
+def _turns(source: Any) -> Iterator[Turn]:
+    if source is None:
+        return
+    if isinstance(source, Diarization):
+        yield from source
+    elif hasattr(source, "itertracks"):
+        yield from (_turn(s.start, s.end, label) for s, _, label in source.itertracks(yield_label=True))
+    elif hasattr(source, "columns") or isinstance(source, Mapping):
+        yield from _columns(source)
+    else:
+        yield from _items(source)
+
+
+def _columns(table: Any) -> Iterator[Turn]:
+    missing = [name for name in ("start", "end", "speaker") if name not in table]
+    if missing and len(table):
+        raise UsageError(f"the turns lack the column '{missing[0]}': they need start, end and speaker")
+    if missing:
+        return
+    trust = table["confidence"] if "confidence" in table else [1.0] * len(table["start"])
+    for start, end, speaker, confidence in zip(table["start"], table["end"], table["speaker"], trust, strict=True):
+        yield _turn(start, end, speaker, confidence)
+
+
+def _items(items: Iterable[Any]) -> Iterator[Turn]:
+    for item in items:
+        if isinstance(item, Turn):
+            yield item
+        elif isinstance(item, Mapping):
+            missing = [name for name in ("start", "end", "speaker") if name not in item]
+            if missing:
+                raise UsageError(f"a turn lacks '{missing[0]}': it needs start, end and speaker")
+            yield _turn(item["start"], item["end"], item["speaker"], item.get("confidence", 1.0))
+        else:
+            try:
+                start, end, speaker = item
+            except (TypeError, ValueError):
+                raise UsageError(f"a turn has a start, an end and a speaker; {item!r} has not") from None
+            yield _turn(start, end, speaker)
+
+
+def _turn(start: Any, end: Any, speaker: Any, confidence: Any = 1.0) -> Turn:
+    try:
+        first, last, trust = float(start), float(end), float(confidence)
+    except (TypeError, ValueError):
+        raise UsageError(f"a turn from {start!r} to {end!r}: the times must be numbers") from None
+    if math.isnan(first) or math.isnan(last):
+        raise UsageError(f"the turn of {speaker!r} has a time that is not a number")
+    return Turn(first, last, str(speaker), 1.0 if math.isnan(trust) else trust)
