@@ -9,10 +9,11 @@ from diarist.models.campplus import CamPlusPlus
 from diarist.models.graph import Graph
 from diarist.models.onnx import OnnxEmbedding, OnnxSegmentation
 from diarist.models.pyannet import PyanNet
+from diarist.models.torch import TorchCamPlusPlus, TorchPyanNet
 from diarist.models.toy import ToyEmbedding, ToySegmentation
 
-SEGMENTATION = ("toy", "pyannet-float32", "pyannet-int8", "onnx-file")
-EMBEDDING = ("toy", "campplus-float32", "campplus-int8", "onnx-file")
+SEGMENTATION = ("toy", "pyannet-float32", "pyannet-int8", "pyannet-torch", "onnx-file")
+EMBEDDING = ("toy", "campplus-float32", "campplus-int8", "campplus-torch", "onnx-file")
 
 
 @pytest.fixture(scope="session", params=SEGMENTATION)
@@ -21,6 +22,9 @@ def segmentation(request, tmp_path_factory):
         return ToySegmentation()
     if request.param == "onnx-file":
         return OnnxSegmentation(_segmentation_file(tmp_path_factory.mktemp("onnx") / "segmentation.onnx"))
+    if request.param.endswith("torch"):
+        pytest.importorskip("torch")
+        return TorchPyanNet(request.getfixturevalue("pyannet_tensors"), device="cpu")
     return PyanNet(request.getfixturevalue("pyannet_tensors"), int8=request.param.endswith("int8"))
 
 
@@ -30,6 +34,9 @@ def embedding(request, tmp_path_factory):
         return ToyEmbedding()
     if request.param == "onnx-file":
         return OnnxEmbedding(_embedding_file(tmp_path_factory.mktemp("onnx") / "embedding.onnx"))
+    if request.param.endswith("torch"):
+        pytest.importorskip("torch")
+        return TorchCamPlusPlus(request.getfixturevalue("campplus_tensors"), device="cpu")
     return CamPlusPlus(request.getfixturevalue("campplus_tensors"), int8=request.param.endswith("int8"))
 
 

@@ -118,7 +118,7 @@ def test_rows_are_independent(embedding, features, maps, weights, embeddings):
 def test_speakers_are_independent(embedding, maps, weights, embeddings):
     for local in range(2):
         alone = embedding.pool(maps, weights[:, local : local + 1])
-        np.testing.assert_allclose(alone[:, 0], embeddings[:, local], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(alone[:, 0], embeddings[:, local], rtol=1e-3, atol=1e-3)
 
 
 def test_weights_choose_maps(embedding, maps):

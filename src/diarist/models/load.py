@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
+
+from numpy.typing import NDArray
 
 from diarist.core.config import nearest
 from diarist.core.protocols import EmbeddingModel, SegmentationModel
-from diarist.errors import UsageError, WeightsError
+from diarist.errors import DiaristError, UsageError, WeightsError
 from diarist.models.campplus import CamPlusPlus
 from diarist.models.catalog import CATALOG
 from diarist.models.hub import resolve
 from diarist.models.onnx import OnnxEmbedding, OnnxSegmentation
 from diarist.models.pyannet import PyanNet
+from diarist.models.torch import TorchCamPlusPlus, TorchPyanNet
 from diarist.models.torchfile import read_state_dict
 
 Precision = Literal["int8", "float32"]
 PRECISIONS = ("int8", "float32")
-BACKENDS = ("onnx",)
+BACKENDS = ("onnx", "torch")
 _CHECKPOINTS = (".pt", ".bin", ".pth", ".ckpt")
 
 # Names that people know, of weights that no package carries.
@@ -27,7 +31,8 @@ ELSEWHERE = {
     "'embedding' of pyannote/speaker-diarization-community-1 (gated; docs/guide/community-1.md)",
 }
 
-Network = TypeVar("Network", PyanNet, CamPlusPlus)
+Network = TypeVar("Network", PyanNet, CamPlusPlus, TorchPyanNet, TorchCamPlusPlus)
+Tensors = Mapping[str, NDArray[Any]]
 
 
 def load_segmentation(
@@ -35,16 +40,22 @@ def load_segmentation(
     *,
     precision: Precision = "int8",
     backend: str = "onnx",
+    device: str = "auto",
     offline: bool = False,
 ) -> SegmentationModel:
     """Load a segmentation network: an ONNX file, which runs as it is, or a checkpoint of PyanNet, at `precision`.
 
-    Raises `UsageError` for an unknown name, precision or backend, `WeightsError` for weights that are missing or are
-    not such a network.
+    The backend `torch` runs checkpoints on `device` (`auto`, `cpu`, `cuda`, `mps`), whose own precision it takes.
+    Raises `UsageError` for an unknown name, precision, backend or device, `WeightsError` for weights that are missing
+    or are not such a network, `ExtraError` where torch is missing.
     """
     _check(precision, backend)
     path = _file(model, "segmentation", offline)
-    return OnnxSegmentation(path) if path.suffix.lower() == ".onnx" else _built(PyanNet, path, precision)
+    if _is_onnx(path, backend):
+        return OnnxSegmentation(path)
+    if backend == "torch":
+        return _built(path, "PyanNet", lambda tensors: TorchPyanNet(tensors, device=device))
+    return _built(path, "PyanNet", lambda tensors: PyanNet(tensors, int8=precision == "int8"))
 
 
 def load_embedding(
@@ -52,16 +63,20 @@ def load_embedding(
     *,
     precision: Precision = "int8",
     backend: str = "onnx",
+    device: str = "auto",
     offline: bool = False,
 ) -> EmbeddingModel:
     """Load a speaker embedding network: an ONNX file, which runs as it is, or a checkpoint of CAM++, at `precision`.
 
-    Raises `UsageError` for an unknown name, precision or backend, `WeightsError` for weights that are missing or are
-    not such a network.
+    Backend, device and errors are as in `load_segmentation`.
     """
     _check(precision, backend)
     path = _file(model, "embedding", offline)
-    return OnnxEmbedding(path) if path.suffix.lower() == ".onnx" else _built(CamPlusPlus, path, precision)
+    if _is_onnx(path, backend):
+        return OnnxEmbedding(path)
+    if backend == "torch":
+        return _built(path, "CamPlusPlus", lambda tensors: TorchCamPlusPlus(tensors, device=device))
+    return _built(path, "CamPlusPlus", lambda tensors: CamPlusPlus(tensors, int8=precision == "int8"))
 
 
 def _check(precision: str, backend: str) -> None:
@@ -90,14 +105,25 @@ def _file(model: str | Path, kind: str, offline: bool) -> Path:
     return found[0]
 
 
-def _built(network: type[Network], path: Path, precision: Precision) -> Network:
+def _is_onnx(path: Path, backend: str) -> bool:
+    """Whether it is an ONNX file; raises `UsageError` where the backend could not run one."""
+    is_onnx = path.suffix.lower() == ".onnx"
+    if is_onnx and backend != "onnx":
+        raise UsageError(f"'{path}' is an ONNX file, which the backend '{backend}' does not run: leave out --backend")
+    return is_onnx
+
+
+def _built(path: Path, name: str, build: Callable[[Tensors], Network]) -> Network:
     """The network from a checkpoint's tensors, once it has run: shapes that do not fit show only then."""
     tensors = read_state_dict(path)
     try:
-        built = network(tensors, int8=precision == "int8")
+        built = build(tensors)
         built.try_out()
+    except DiaristError as error:
+        if not isinstance(error, WeightsError):
+            raise  # torch, or the device, is missing
+        raise WeightsError(f"'{path}': {error}") from error
     except Exception as error:  # KeyError, ValueError, and what onnxruntime raises, which has no public name
         reason = f"no tensor {error}" if isinstance(error, KeyError) else str(error).strip().split("\n")[0][:200]
-        name = network.__name__
         raise WeightsError(f"'{path}' is no checkpoint of {name} ({reason}): give other networks as ONNX") from error
     return built

@@ -20,6 +20,11 @@ class SegmentationConfig:
     model: str = option("segmentation-3.0", "catalogue name, ONNX file or hub id of the segmentation model")
     precision: str = option("int8", "arithmetic of the segmentation model", choices=PRECISIONS)
     step: float = option(2.5, "seconds between the starts of two chunks", low=0.1, high=60.0)
+    tail: str = option(
+        "inside",
+        "the last chunk ends where the recording does, or keeps to the step and is padded with silence",
+        choices=("inside", "padded"),
+    )
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,7 @@ class PipelineConfig:
 class RuntimeConfig:
     """Everything that changes only the speed, or where things are kept."""
 
-    backend: str = option("onnx", "what runs the networks", choices=("onnx",))
+    backend: str = option("onnx", "what runs the networks; torch in its own precision", choices=("onnx", "torch"))
+    device: str = option("auto", "where torch runs: cpu, cuda (or cuda:1), mps; auto is the best there is")
     num_threads: int = option(0, "threads; 0 means one for every core this process may use, 8 at most", low=0)
     offline: bool = option(False, "never open a socket; weights must be in the cache")

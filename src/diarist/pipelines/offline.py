@@ -184,6 +184,7 @@ class Diarizer:
                     self.config.segmentation.model,
                     precision=self.config.segmentation.precision,  # type: ignore[arg-type]
                     backend=self.runtime.backend,
+                    device=self.runtime.device,
                     offline=self.runtime.offline,
                 )
             rate = self._segmentation.spec.sample_rate
@@ -208,6 +209,7 @@ class Diarizer:
                     self.config.embedding.model,
                     precision=self.config.embedding.precision,  # type: ignore[arg-type]
                     backend=self.runtime.backend,
+                    device=self.runtime.device,
                     offline=self.runtime.offline,
                 )
             if self._clustering is None:
