@@ -74,11 +74,37 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class Match:
+    """A person whom a voice may be, and how probable that is, in [0, 1]."""
+
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True)
 class Speaker:
-    """One voice of a recording: its label and, where an engine makes one, its `embedding` `(dimension,)`."""
+    """One voice of a recording: its label and, where an engine makes one, its `embedding` `(dimension,)`.
+
+    `matches`: whom of a gallery the voice may be, the most probable first. The voice has been named where its label is
+    one of them; it stays without a name where that would be in doubt.
+    """
 
     label: str
     embedding: Float32 | None = field(default=None, compare=False, repr=False)
+    matches: tuple[Match, ...] = field(default=(), compare=False)
+
+    @property
+    def match(self) -> Match | None:
+        """The person that the voice has been named after, and how probable that is."""
+        return next((match for match in self.matches if match.name == self.label), None)
+
+    @property
+    def margin(self) -> float | None:
+        """How much more probable the name is than the next person's; None without a name."""
+        named = self.match
+        if named is None:
+            return None
+        return named.probability - max((m.probability for m in self.matches if m is not named), default=0.0)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from diarist.core.types import Diarization, Float32, Speaker, Turn
+from diarist.core.types import Diarization, Float32, Match, Speaker, Turn
 from diarist.errors import FormatError
 from diarist.formats.fields import NO_NAME
 
@@ -69,10 +69,20 @@ def _speakers(diarization: Diarization) -> list[dict[str, Any]]:
             "talk_time": _rounded(talk.get(label, 0.0)),
             "share": round(talk.get(label, 0.0) / total, 4) if total else 0.0,
             "num_turns": num_turns[label],
+            **_named(diarization.speakers[label]),
             "embedding": _listed(diarization.speakers[label].embedding),
         }
         for label in labels
     ]
+
+
+def _named(speaker: Speaker) -> dict[str, Any]:
+    """What a gallery says of a voice, where one was asked; `probability` and `margin` are those of its name."""
+    if not speaker.matches:
+        return {}
+    named = speaker.match
+    of_name = {} if named is None else {"probability": named.probability, "margin": _rounded(speaker.margin)}
+    return {**of_name, "matches": [{"name": m.name, "probability": m.probability} for m in speaker.matches]}
 
 
 def _listed(embedding: Float32 | None) -> list[float | None] | None:
@@ -167,11 +177,19 @@ def _speaker(item: Any, where: str) -> Speaker:
     _expect(item, dict, where, "a speaker")
     values = _get(item, "embedding", (list, type(None)), where, None)
     label = _get(item, "label", str, where)
+    matches = tuple(
+        _match(match, f"{where}matches[{index}] ") for index, match in enumerate(_get(item, "matches", list, where, []))
+    )
     if values is None:
-        return Speaker(label)
+        return Speaker(label, matches=matches)
     for value in values:
         _expect(value, (int, float, type(None)), where, "each number of an embedding")
-    return Speaker(label, np.array([np.nan if value is None else value for value in values], np.float32))
+    return Speaker(label, np.array([np.nan if value is None else value for value in values], np.float32), matches)
+
+
+def _match(item: Any, where: str) -> Match:
+    _expect(item, dict, where, "a match")
+    return Match(_get(item, "name", str, where), _number(item, "probability", where))
 
 
 def _number(item: dict[str, Any], key: str, where: str) -> float:

@@ -23,6 +23,7 @@ from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.core.time import SAMPLE_RATE
 from diarist.core.types import Diarization, Speaker, SpeakerBounds
 from diarist.errors import UsageError
+from diarist.models.identity import embedding_identity
 from diarist.models.load import load_embedding, load_segmentation
 from diarist.pipelines import channels, presets
 from diarist.pipelines.cluster import Clustering, Clusters, clustering_of
@@ -126,6 +127,7 @@ class Diarizer:
             "engine": "clustering",
             "preset": self.preset,
             "fingerprint": self.fingerprint,
+            "voices": embedding_identity(self.config.embedding.model, self.config.embedding.precision),
             "timings": {name: round(seconds, 3) for name, seconds in emitter.timings.items()},
         }
 

@@ -1,0 +1,24 @@
+"""Which network, at which arithmetic, made a voice: only voices of the same one can be compared."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+
+def embedding_identity(model: str, precision: str) -> str:
+    """`campplus-zh-en int8`; of a file, its name and the start of its hash: `mine.onnx 1f2e3d4c int8`."""
+    path = Path(model)
+    if path.is_file():
+        return f"{path.name} {_digest(path.absolute())} {precision}"
+    return f"{model} {precision}"
+
+
+@lru_cache
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:8]
