@@ -15,9 +15,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diarist.core.types import Diarization, Speaker, SpeakerBounds, Turn, Waveform
+    from diarist.core.types import Diarization, Speaker, SpeakerBounds, Turn, Update, Waveform
     from diarist.errors import DiaristError
+    from diarist.pipelines.live_config import LiveConfig
     from diarist.pipelines.offline import Diarizer, diarize
+    from diarist.pipelines.streaming import LiveDiarizer
 
 __version__ = "0.1.0"
 
@@ -25,9 +27,12 @@ _DOORS = {
     "Diarization": "diarist.core.types",
     "Diarizer": "diarist.pipelines.offline",
     "DiaristError": "diarist.errors",
+    "LiveConfig": "diarist.pipelines.live_config",
+    "LiveDiarizer": "diarist.pipelines.streaming",
     "Speaker": "diarist.core.types",
     "SpeakerBounds": "diarist.core.types",
     "Turn": "diarist.core.types",
+    "Update": "diarist.core.types",
     "Waveform": "diarist.core.types",
     "diarize": "diarist.pipelines.offline",
 }
@@ -36,9 +41,12 @@ __all__ = [
     "DiaristError",
     "Diarization",
     "Diarizer",
+    "LiveConfig",
+    "LiveDiarizer",
     "Speaker",
     "SpeakerBounds",
     "Turn",
+    "Update",
     "Waveform",
     "__version__",
     "diarize",

@@ -75,7 +75,8 @@ class ToySegmentation:
         self._members = mapping(3, 2)  # (num_classes, 3)
 
     def __call__(self, batch: Float32) -> Float32:
-        """`(batch, num_samples)` to log-probabilities `(batch, num_frames, 7)`, 160000 to 589 as it comes. Raises `UsageError` for another shape."""
+        """`(batch, num_samples)` to log-probabilities `(batch, num_frames, 7)`: 160000 samples to 589 frames.
+        Raises `UsageError` for another shape."""
         check_chunks(batch, self.spec)
         scores = [self._scores(self._levels(row)) for row in batch]
         return np.stack(scores) if scores else np.zeros((0, self.spec.num_frames, len(self._members)), np.float32)

@@ -26,6 +26,19 @@ class MovingMean:
         """Index of the first frame not yet handed out."""
 
     @property
+    def held(self) -> Float64:
+        """The frames that are still open, sums and number of chunks: `(num_frames, num_values + 1)`."""
+        held: Float64 = self._held[: self._num].copy()
+        return held
+
+    @classmethod
+    def held_from(cls, first: int, held: Float64) -> MovingMean:
+        """One that has handed out the frames before `first`, and holds what `held` gave."""
+        mean = cls(held.shape[1] - 1)
+        mean._held, mean._num, mean.first = held.copy(), len(held), first
+        return mean
+
+    @property
     def last(self) -> int:
         """Past the last frame that a chunk has reached."""
         return self.first + self._num

@@ -1,0 +1,185 @@
+"""The ears of a stream: a rolling buffer of sound, its features, and the maps of the embedding network.
+
+The embedding network runs over new sound only: the newest maps need `context` seconds of sound before them, and what
+is older stays as it was first heard. Windows lie on the grid of the segmentation's frames, counted from the stream's
+first sample, so that the frames of all windows coincide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from diarist.core.protocols import EmbeddingModel, SegmentationModel
+from diarist.core.time import Axis
+from diarist.core.types import Float32
+from diarist.errors import ConfigError
+from diarist.pipelines.live_config import LiveConfig
+from diarist.stages import powerset, segment
+from diarist.stages.embed import at_maps, unit_rows
+from diarist.stages.fbank import FRAMES as FBANK
+from diarist.stages.fbank import fbank
+from diarist.stages.online import overlap_weights
+
+MEAN = 10.0  # seconds whose mean is taken off the features
+
+
+@dataclass
+class Sound:
+    """What a stream remembers of its sound: `samples` up to sample `heard`, `features` up to it, `maps` from map
+    `first_map` on. All but the maps, which the session needs for longer, is of a fixed length."""
+
+    samples: Float32
+    features: Float32
+    maps: Float32
+    heard: int = 0
+    num_features: int = 0
+    first_map: int = 0
+
+    @property
+    def last_map(self) -> int:
+        """Past the last map."""
+        return self.first_map + len(self.maps)
+
+    def forget_maps(self, before: int) -> None:
+        """Drop the maps before number `before`."""
+        drop = min(max(0, before - self.first_map), len(self.maps))
+        self.maps, self.first_map = self.maps[drop:], self.first_map + drop
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one window shows: `activity` `(num_frames, num_local)` from frame `first` of the stream on, probability of
+    each local speaker; `speech`, `overlap` `(num_frames,)` that anybody, that two talk; `bits` as in
+    `segment.LocalActivity`; `voices` `(num_local, dimension)`."""
+
+    first: int
+    activity: Float32
+    heard: segment.LocalActivity
+    voices: Float32
+
+
+class Ears:
+    """Both models and where everything lies; holds nothing of any stream. `embedding` is None where nobody is told
+    apart."""
+
+    def __init__(self, config: LiveConfig, segmentation: SegmentationModel, embedding: EmbeddingModel | None) -> None:
+        self.config = config
+        self.segmentation = fitted(segmentation, config.duration_samples)
+        self.embedding = embedding
+        spec = self.segmentation.spec
+        self.frames = spec.frames
+        self.num_frames = min(spec.num_frames, self.frames.count_inside(config.duration_samples))
+        stride = 1 if embedding is None else embedding.spec.map_stride
+        self.maps = Axis(FBANK.size + (stride - 1) * FBANK.step, stride * FBANK.step)
+        self.num_mels = 80 if embedding is None else embedding.spec.num_mels
+        self._keep = spec.chunk + self.frames.step + FBANK.size
+        self._mean = round(MEAN * spec.sample_rate) // FBANK.step
+
+    def start(self) -> Sound:
+        """Before the first sample."""
+        features = np.zeros((0, self.num_mels), dtype=np.float32)
+        return Sound(np.zeros(0, np.float32), features, np.zeros((0, 0), np.float32))
+
+    def look(self, sounds: Sequence[Sound], blocks: Sequence[Float32]) -> list[Look]:
+        """One step of several streams: each takes its block in and looks at what it has heard last."""
+        for sound, block in zip(sounds, blocks, strict=True):
+            self._take(sound, block)
+        scores = self.segmentation(np.stack([self._window(sound) for sound in sounds]))[:, -self.num_frames :]
+        self._embed(sounds)
+        return [self._read(sound, one) for sound, one in zip(sounds, scores, strict=True)]
+
+    def _take(self, sound: Sound, block: Float32) -> None:
+        sound.samples = np.concatenate([sound.samples, block])[-self._keep :]
+        sound.heard += len(block)
+
+    def _start(self, sound: Sound) -> int:
+        """First sample of the window, on the grid of frames; negative before the first window is full."""
+        chunk = self.segmentation.spec.chunk
+        return (sound.heard - chunk) // self.frames.step * self.frames.step
+
+    def _window(self, sound: Sound) -> Float32:
+        """The newest `chunk` samples, silence before the first one."""
+        chunk = self.segmentation.spec.chunk
+        first = self._start(sound) - (sound.heard - len(sound.samples))
+        window = np.zeros(chunk, dtype=np.float32)
+        piece = sound.samples[max(0, first) : first + chunk]
+        window[max(0, -first) : max(0, -first) + len(piece)] = piece
+        return window
+
+    def _embed(self, sounds: Sequence[Sound]) -> None:
+        """Bring every stream's maps up to what it has heard."""
+        if self.embedding is None:
+            return
+        for sound in sounds:
+            block, num_new = self._features(sound)
+            if num_new:
+                new = self.embedding.frames(block[None])[0][-num_new:]
+                sound.maps = np.concatenate([sound.maps, new]) if len(sound.maps) else new
+
+    def _features(self, sound: Sound) -> tuple[Float32, int]:
+        """Features of the sound that is new, and of its context before it; how many maps are new."""
+        assert self.embedding is not None
+        spec = self.embedding.spec
+        stride, first_sample = spec.map_stride, sound.heard - len(sound.samples)
+        from_sample = sound.num_features * FBANK.step - first_sample
+        new = fbank(sound.samples[from_sample:], num_mels=spec.num_mels, window=spec.window, scale=spec.scale)
+        sound.num_features += len(new)
+        sound.features = np.concatenate([sound.features, new])[-self._mean :]
+        num_new = sound.num_features // stride - sound.last_map
+        last = sound.num_features // stride * stride
+        context = round(self.config.embedding.context * spec.sample_rate / FBANK.step) // stride * stride
+        first = max(0, last - num_new * stride - context)
+        offset = sound.num_features - len(sound.features)
+        first = max(first, -(-offset // stride) * stride)
+        block = sound.features[first - offset : last - offset]
+        if spec.window != "raw":
+            block = block - sound.features.mean(axis=0)
+        return block, num_new
+
+    def _read(self, sound: Sound, scores: Float32) -> Look:
+        """Scores `(num_frames, num_classes)` of the newest window to what it shows."""
+        spec = self.segmentation.spec
+        first = self._start(sound) // self.frames.step + spec.num_frames - self.num_frames
+        skip = max(0, -first)  # frames before the first sample
+        scores, first = scores[skip:], first + skip
+        heard = segment.read(scores[None], spec)
+        heard = segment.LocalActivity(heard.bits[0], heard.speech[0], heard.overlap[0])
+        activity = scores
+        if spec.max_simultaneous is not None:
+            activity = powerset.probabilities(scores, spec.num_local, spec.max_simultaneous)
+        return Look(first, activity, heard, self._voices(sound, activity, first))
+
+    def _voices(self, sound: Sound, activity: Float32, first: int) -> Float32:
+        """Overlap-aware embeddings of the local speakers, `(num_local, dimension)`, NaN where there is none."""
+        if self.embedding is None:
+            return np.zeros((activity.shape[1], 0), dtype=np.float32)
+        low = max(sound.first_map, -(-first * self.frames.step // self.maps.step))
+        num_maps = sound.last_map - low
+        if num_maps <= 0 or len(activity) == 0:
+            return np.full((activity.shape[1], self.embedding.spec.dimension), np.nan, dtype=np.float32)
+        config = self.config
+        weights = overlap_weights(activity, config.gamma, config.beta, normalize=config.normalize_embedding_weights)
+        frames = Axis(self.frames.size, self.frames.step, self.frames.first(first))
+        read = at_maps(weights, frames, self.maps, low, num_maps)
+        maps = sound.maps[low - sound.first_map :]
+        return unit_rows(self.embedding.pool(maps[None], np.ascontiguousarray(read.T)[None])[0])
+
+
+def fitted(model: SegmentationModel, num_samples: int) -> SegmentationModel:
+    """The model for windows of so many samples, where it can be had; else itself, where its chunk is no shorter.
+
+    Raises `ConfigError` where its chunk is shorter.
+    """
+    if model.spec.chunk == num_samples:
+        return model
+    resized = getattr(model, "resized", None)
+    if resized is not None:
+        fitting: SegmentationModel = resized(num_samples)
+        return fitting
+    if model.spec.chunk < num_samples:
+        longest = model.spec.chunk / model.spec.sample_rate
+        raise ConfigError(f"'duration' must be at most {longest:g} s with this segmentation model, which hears no more")
+    return model

@@ -1,0 +1,236 @@
+"""What a stream remembers of the whole session, so that it can be clustered anew at any time: little, and compact.
+
+From the looks of a stream come the same things as from the chunks of a recording (`frontend.py`): how many talk in each
+frame, voices of short windows in which one talks alone, and the local speakers where two do. Frames take two bytes,
+windows eight. Voices would grow without end, so that at most `rows` of them are kept: neighbours in time that sound
+most alike become one row, their mean.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarist.core.protocols import EmbeddingModel
+from diarist.core.time import Axis
+from diarist.core.types import Float32, Float64, Int64
+from diarist.pipelines.config import PipelineConfig
+from diarist.pipelines.frontend import count_speakers
+from diarist.pipelines.live_listen import Look, Sound
+from diarist.pipelines.live_state import ragged, split
+from diarist.stages import powerset
+from diarist.stages.activity import MovingMean
+from diarist.stages.assign import NOBODY
+from diarist.stages.embed import at_maps, pool_local, pool_windows
+from diarist.stages.subsegments import runs, windows
+from diarist.stages.summary import Rows
+
+LONGEST = 10.0  # seconds; a longer stretch of one voice is cut into windows before it ends
+QUANTUM = 127.0  # of a unit voice's largest value, in eight bits
+
+
+@dataclass
+class Overlap:
+    """A look in which two talk at once: `bits` `(num_frames,)` of its local speakers from frame `first` on, and their
+    voices in eight bits `(num_local, dimension)`, all zero for none."""
+
+    first: int
+    bits: NDArray[np.uint8]
+    voices: NDArray[np.int8]
+
+
+@dataclass
+class Session:
+    """All that outlives the buffer of a stream. `said` is the speaker that the stream named for each window."""
+
+    mean: MovingMean
+    rows: Rows
+    speech: bytearray = field(default_factory=bytearray)
+    count: bytearray = field(default_factory=bytearray)
+    middles: array[int] = field(default_factory=lambda: array("q"))  # of windows, in half maps
+    row_of: array[int] = field(default_factory=lambda: array("q"))
+    said: array[int] = field(default_factory=lambda: array("q"))
+    waiting: list[tuple[int, NDArray[np.uint8]]] = field(default_factory=list)
+    overlaps: list[Overlap] = field(default_factory=list)
+    next_look: int = 0
+    unpooled: int = 0
+
+    @classmethod
+    def start(cls, most_rows: int, dimension: int) -> Session:
+        """Before the first look."""
+        return cls(MovingMean(3), Rows.empty(most_rows, dimension))
+
+    def facts(self) -> dict[str, Any]:
+        """Its plain values."""
+        return {
+            "first": self.mean.first,
+            "most": self.rows.most,
+            "next_look": self.next_look,
+            "unpooled": self.unpooled,
+            "waiting": [first for first, _ in self.waiting],
+            "overlaps": [look.first for look in self.overlaps],
+        }
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Its arrays."""
+        bits, num_bits = ragged([bits for _, bits in self.waiting], np.uint8)
+        pairs, num_pairs = ragged([look.bits for look in self.overlaps], np.uint8)
+        voices = [look.voices for look in self.overlaps]
+        return {
+            "open_frames": self.mean.held,
+            "row_sums": self.rows.sums[: len(self.rows)],
+            "row_sizes": self.rows.sizes[: len(self.rows)],
+            "speech": np.frombuffer(bytes(self.speech), np.uint8),
+            "count": np.frombuffer(bytes(self.count), np.uint8),
+            "windows": np.array([self.middles, self.row_of, self.said], np.int64),
+            "waiting_bits": bits,
+            "num_waiting_bits": num_bits,
+            "overlap_bits": pairs,
+            "num_overlap_bits": num_pairs,
+            "overlap_voices": np.array(voices) if voices else np.zeros((0, 0, 0), np.int8),
+        }
+
+    @classmethod
+    def restored(cls, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Session:
+        """From its facts and arrays."""
+        sums, sizes = arrays["row_sums"], arrays["row_sizes"]
+        middles, row_of, said = (array("q", column.tobytes()) for column in arrays["windows"])
+        waiting = split(arrays["waiting_bits"], arrays["num_waiting_bits"])
+        pairs = split(arrays["overlap_bits"], arrays["num_overlap_bits"])
+        return cls(
+            MovingMean.held_from(facts["first"], arrays["open_frames"]),
+            Rows(facts["most"], sums, sizes, len(sizes)),
+            bytearray(arrays["speech"].tobytes()),
+            bytearray(arrays["count"].tobytes()),
+            middles,
+            row_of,
+            said,
+            list(zip(facts["waiting"], waiting, strict=True)),
+            [Overlap(*one) for one in zip(facts["overlaps"], pairs, arrays["overlap_voices"], strict=True)],
+            facts["next_look"],
+            facts["unpooled"],
+        )
+
+
+class Recorder:
+    """Adds looks to sessions; holds nothing of any stream."""
+
+    def __init__(
+        self, offline: PipelineConfig, embedding: EmbeddingModel | None, frames: Axis, maps: Axis, num_local: int
+    ) -> None:
+        self.offline, self.embedding = offline, embedding
+        self.frames, self.maps, self.num_local = frames, maps, num_local
+        per_second = maps.sample_rate / maps.step
+        self._size = round(offline.embedding.window * per_second)
+        self._hop = offline.embedding.hop * per_second
+        self._least = round(offline.embedding.least * per_second)
+        self._longest = round(LONGEST * per_second)
+        self._look_step = round(offline.segmentation.step * frames.sample_rate)
+
+    def add(self, session: Session, look: Look, sound: Sound, names: NDArray[np.int32], first_name: int) -> None:
+        """Take a look in. `names` `(num,)`: whom the stream named in the newest frames, from `first_name` on."""
+        number = powerset.unpack(look.heard.bits, self.num_local).sum(axis=-1)
+        session.mean.add(look.first, np.stack([look.heard.speech, look.heard.overlap, number], axis=-1))
+        if sound.heard >= session.next_look:
+            session.waiting.append((look.first, look.heard.bits))
+            session.next_look += self._look_step
+        self._advance(session, sound, look.first, names, first_name, last=False)
+
+    def close(self, session: Session, sound: Sound, names: NDArray[np.int32], first_name: int) -> None:
+        """Take what is still open: no look follows."""
+        inside = self.frames.start + self.frames.size // 2
+        until = min(max(1, -(-(sound.heard - inside) // self.frames.step)), session.mean.last)
+        self._advance(session, sound, until, names, first_name, last=True)
+
+    def _advance(
+        self, session: Session, sound: Sound, until: int, names: NDArray[np.int32], first_name: int, *, last: bool
+    ) -> None:
+        """Settle the frames before `until`, and what follows from them."""
+        if until > session.mean.first:
+            before = bool(session.count and session.count[-1])
+            means = session.mean.take(until)
+            session.count += count_speakers(means, self.offline.turns, before=before).tobytes()
+            session.speech += np.rint(np.clip(means[:, 0], 0, 1) * 255).astype(np.uint8).tobytes()
+        if self.embedding is None:
+            sound.forget_maps(sound.last_map)
+            return
+        self._pool_windows(session, sound, names, first_name, last=last)
+        self._pool_overlaps(session, sound, last=last)
+        held = [first * self.frames.step // self.maps.step for first, _ in session.waiting]
+        needed = max(0, sound.last_map - 2 * self._longest)
+        recent = (sound.heard - len(sound.samples)) // self.maps.step
+        sound.forget_maps(max(needed, min([session.unpooled, recent, *held])))
+
+    def _pool_windows(
+        self, session: Session, sound: Sound, names: NDArray[np.int32], first_name: int, *, last: bool
+    ) -> None:
+        """Make windows of the stretches of one voice that have ended, or have grown too long to wait for the end."""
+        assert self.embedding is not None
+        settled = len(session.count) * self.frames.step // self.maps.step
+        stop = min(settled, sound.last_map) if not last else sound.last_map
+        start = max(session.unpooled, sound.first_map)
+        if stop <= start or (not last and stop - start < self._size):
+            return
+        low = start * self.maps.step // self.frames.step
+        low = max(0, low - 1)
+        axis = Axis(self.frames.size, self.frames.step, self.frames.first(low))
+        counted = np.frombuffer(session.count, np.uint8, offset=low) if low < len(session.count) else np.zeros(0, "u1")
+        single = at_maps(counted, axis, self.maps, start, stop - start) == 1
+        if not last and single[-1]:
+            begin = int(runs(single)[-1, 0])
+            if len(single) - begin < self._longest:
+                single, stop = single[:begin], start + begin
+        session.unpooled = stop
+        spans = windows(single, size=self._size, hop=self._hop, least=self._least)
+        if len(spans) == 0:
+            return
+        maps = sound.maps[start - sound.first_map : stop - sound.first_map]
+        voices = pool_windows(self.embedding, maps, spans, single)
+        for span, voice in zip(spans, voices, strict=True):
+            if np.isfinite(voice).all():
+                middle = int(span.sum() + 2 * start)  # in half maps
+                frame = middle * self.maps.step // 2 // self.frames.step - first_name
+                session.middles.append(middle)
+                session.said.append(int(names[frame]) if 0 <= frame < len(names) else NOBODY)
+                session.row_of.append(len(session.rows))
+                self._add_row(session, voice)
+
+    def _add_row(self, session: Session, voice: Float32) -> None:
+        moved = session.rows.add(voice)
+        if moved is not None:
+            session.row_of = array("q", moved[np.asarray(session.row_of)].tobytes())
+
+    def _pool_overlaps(self, session: Session, sound: Sound, *, last: bool) -> None:
+        """Keep the local speakers of looks in which two talk at once, as the settled count has it."""
+        assert self.embedding is not None
+        while session.waiting:
+            first, bits = session.waiting[0]
+            if first + len(bits) > len(session.count) and not last:
+                return
+            session.waiting.pop(0)
+            counted = np.frombuffer(session.count, np.uint8)[first : first + len(bits)]
+            low = max(sound.first_map, -(-first * self.frames.step // self.maps.step))
+            maps = sound.maps[low - sound.first_map :][: len(bits) * self.frames.step // self.maps.step]
+            if not (counted >= 2).any() or not len(maps):
+                continue
+            frames = Axis(self.frames.size, self.frames.step, self.frames.first(first))
+            active = powerset.unpack(at_maps(bits, frames, self.maps, low, len(maps)), self.num_local)
+            least = max(self.embedding.spec.min_frames, self._least // 2)
+            voices = np.nan_to_num(pool_local(self.embedding, maps, active, least=least))
+            peak = np.maximum(np.abs(voices).max(axis=1, keepdims=True), 1e-9)
+            small = np.rint(voices / peak * QUANTUM).astype(np.int8)
+            session.overlaps.append(Overlap(first, bits, small))
+
+
+def times(session: Session, maps: Axis) -> Float64:
+    """Middle of each window in seconds, `(num_windows,)`."""
+    return np.asarray(session.middles, dtype=np.float64) / 2 * maps.step / maps.sample_rate
+
+
+def window_rows(session: Session) -> Int64:
+    """The row that stands for each window, `(num_windows,)`."""
+    return np.asarray(session.row_of, dtype=np.int64)
