@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from diarist.models import torch
 from diarist.models.campplus import CamPlusPlus
 from diarist.models.graph import Graph
 from diarist.models.onnx import OnnxEmbedding, OnnxSegmentation
 from diarist.models.pyannet import PyanNet
-from diarist.models.torch import TorchCamPlusPlus, TorchPyanNet
 from diarist.models.toy import ToyEmbedding, ToySegmentation
 
 SEGMENTATION = ("toy", "pyannet-float32", "pyannet-int8", "pyannet-torch", "onnx-file")
@@ -24,7 +24,7 @@ def segmentation(request, tmp_path_factory):
         return OnnxSegmentation(_segmentation_file(tmp_path_factory.mktemp("onnx") / "segmentation.onnx"))
     if request.param.endswith("torch"):
         pytest.importorskip("torch")
-        return TorchPyanNet(request.getfixturevalue("pyannet_tensors"), device="cpu")
+        return torch.segmentation(request.getfixturevalue("pyannet_tensors"), "cpu")
     return PyanNet(request.getfixturevalue("pyannet_tensors"), int8=request.param.endswith("int8"))
 
 
@@ -36,7 +36,7 @@ def embedding(request, tmp_path_factory):
         return OnnxEmbedding(_embedding_file(tmp_path_factory.mktemp("onnx") / "embedding.onnx"))
     if request.param.endswith("torch"):
         pytest.importorskip("torch")
-        return TorchCamPlusPlus(request.getfixturevalue("campplus_tensors"), device="cpu")
+        return torch.embedding(request.getfixturevalue("campplus_tensors"), "cpu")
     return CamPlusPlus(request.getfixturevalue("campplus_tensors"), int8=request.param.endswith("int8"))
 
 

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from diarist.core.protocols import SegmentationModel
 from diarist.errors import UsageError
-from diarist.models.torch import TorchPyanNet
+from diarist.models.native import NativePyanNet
 from diarist.models.toy import conversation
 from diarist.stages.powerset import mapping
 
@@ -101,7 +101,9 @@ def test_other_strides_give_what_copies_give(segmentation, samples):
 
 
 def test_groups_of_four_rows_are_independent(segmentation, chunks, scores):
-    rounding = 1e-5 if isinstance(segmentation, TorchPyanNet) else 0  # torch adds up in an order that the batch decides
+    rounding = (
+        1e-5 if isinstance(segmentation, NativePyanNet) else 0
+    )  # torch adds up in an order that the batch decides
     np.testing.assert_allclose(segmentation(chunks[4:]), scores[4:], rtol=0, atol=rounding)
     np.testing.assert_allclose(segmentation(chunks[:4]), scores[:4], rtol=0, atol=rounding)
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
+from diarist.models import mlx, torch
 from diarist.models.campplus import CamPlusPlus
 from diarist.models.fetch import fetch
 from diarist.models.load import load_embedding, load_segmentation
 from diarist.models.onnx import OnnxSegmentation
 from diarist.models.pyannet import PyanNet
-from diarist.models.torch import TorchCamPlusPlus, TorchPyanNet
 from diarist.models.torchfile import read_state_dict
 from diarist.models.verify import compare, compare_segmentation
 from diarist.stages.fbank import fbank, remove_mean
@@ -71,14 +71,23 @@ def test_pyannet_random_weights(networks, pyannet_tensors):
     assert compare(model(sound), in_torch(networks.pyannet, pyannet_tensors, sound)).largest < PARITY
 
 
-def test_torch_backend_random_weights(pyannet_tensors, campplus_tensors):
-    pytest.importorskip("torch")
-    sound = np.random.default_rng(1).normal(0.02, 0.1, (2, 160_000)).astype(np.float32)
-    ours = TorchPyanNet(pyannet_tensors, device="cpu")
-    assert compare(ours(sound), PyanNet(pyannet_tensors)(sound)).largest < 1e-4
-    features = np.random.default_rng(1).normal(0, 3, (2, 433, 80)).astype(np.float32)  # no multiple of 200
+BACKENDS = {"torch": torch, "mlx": mlx}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_segmentation_of_backend_random_weights(backend, pyannet_tensors):
+    pytest.importorskip(backend)
+    sound = np.random.default_rng(1).normal(0.02, 0.1, (2, 32_000)).astype(np.float32)
+    ours = BACKENDS[backend].segmentation(pyannet_tensors).resized(32_000)
+    assert compare(ours(sound), PyanNet(pyannet_tensors, chunk=32_000)(sound)).largest < 1e-4
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_embedding_of_backend_random_weights(backend, campplus_tensors):
+    pytest.importorskip(backend)
+    features = np.random.default_rng(1).normal(0, 3, (2, 233, 80)).astype(np.float32)  # no multiple of 200
     maps = CamPlusPlus(campplus_tensors).frames(features)
-    theirs = TorchCamPlusPlus(campplus_tensors, device="cpu").frames(features)
+    theirs = BACKENDS[backend].embedding(campplus_tensors).frames(features)
     scale = np.abs(maps).max()
     assert compare(theirs / scale, maps / scale).largest < 1e-5
 

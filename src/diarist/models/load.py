@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
-
-from numpy.typing import NDArray
+from typing import Literal, TypeVar
 
 from diarist.core.config import nearest
 from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.errors import DiaristError, UsageError, WeightsError
+from diarist.models import mlx, torch
 from diarist.models.campplus import CamPlusPlus
 from diarist.models.catalog import CATALOG
 from diarist.models.hub import resolve
+from diarist.models.native import NativeCamPlusPlus, NativePyanNet, Tensors
 from diarist.models.onnx import OnnxEmbedding, OnnxSegmentation
 from diarist.models.pyannet import PyanNet
-from diarist.models.torch import TorchCamPlusPlus, TorchPyanNet
 from diarist.models.torchfile import read_state_dict
 
 Precision = Literal["int8", "float32"]
 PRECISIONS = ("int8", "float32")
-BACKENDS = ("onnx", "torch")
+BACKENDS = ("onnx", "torch", "mlx")
 _CHECKPOINTS = (".pt", ".bin", ".pth", ".ckpt")
 
 # Names that people know, of weights that no package carries.
@@ -31,8 +30,9 @@ ELSEWHERE = {
     "'embedding' of pyannote/speaker-diarization-community-1 (gated; docs/guide/community-1.md)",
 }
 
-Network = TypeVar("Network", PyanNet, CamPlusPlus, TorchPyanNet, TorchCamPlusPlus)
-Tensors = Mapping[str, NDArray[Any]]
+_PyanNet = PyanNet | NativePyanNet
+_CamPlusPlus = CamPlusPlus | NativeCamPlusPlus
+Network = TypeVar("Network", bound=_PyanNet | _CamPlusPlus)
 
 
 def load_segmentation(
@@ -53,9 +53,12 @@ def load_segmentation(
     path = _file(model, "segmentation", offline)
     if _is_onnx(path, backend):
         return OnnxSegmentation(path)
-    if backend == "torch":
-        return _built(path, "PyanNet", lambda tensors: TorchPyanNet(tensors, device=device))
-    return _built(path, "PyanNet", lambda tensors: PyanNet(tensors, int8=precision == "int8"))
+    build: Mapping[str, Callable[[Tensors], _PyanNet]] = {
+        "onnx": lambda tensors: PyanNet(tensors, int8=precision == "int8"),
+        "torch": lambda tensors: torch.segmentation(tensors, device),
+        "mlx": mlx.segmentation,
+    }
+    return _built(path, "PyanNet", build[backend])
 
 
 def load_embedding(
@@ -74,9 +77,12 @@ def load_embedding(
     path = _file(model, "embedding", offline)
     if _is_onnx(path, backend):
         return OnnxEmbedding(path)
-    if backend == "torch":
-        return _built(path, "CamPlusPlus", lambda tensors: TorchCamPlusPlus(tensors, device=device))
-    return _built(path, "CamPlusPlus", lambda tensors: CamPlusPlus(tensors, int8=precision == "int8"))
+    build: Mapping[str, Callable[[Tensors], _CamPlusPlus]] = {
+        "onnx": lambda tensors: CamPlusPlus(tensors, int8=precision == "int8"),
+        "torch": lambda tensors: torch.embedding(tensors, device),
+        "mlx": mlx.embedding,
+    }
+    return _built(path, "CamPlusPlus", build[backend])
 
 
 def _check(precision: str, backend: str) -> None:

@@ -103,7 +103,7 @@ class PipelineConfig:
 class RuntimeConfig:
     """Everything that changes only the speed, or where things are kept."""
 
-    backend: str = option("onnx", "what runs the networks; torch in its own precision", choices=("onnx", "torch"))
+    backend: str = option("onnx", "what runs the networks; torch and mlx in float32", choices=("onnx", "torch", "mlx"))
     device: str = option("auto", "where torch runs: cpu, cuda (or cuda:1), mps; auto is the best there is")
     num_threads: int = option(0, "threads; 0 means one for every core this process may use, 8 at most", low=0)
     offline: bool = option(False, "never open a socket; weights must be in the cache")
