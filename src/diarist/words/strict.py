@@ -63,7 +63,7 @@ def _first_most(starts: Float64, ends: Float64, turns: Sequence[Turn], fill_near
 
 
 def _summed_by_name(starts: Float64, ends: Float64, turns: Sequence[Turn], every_turn: bool) -> list[str | None]:
-    names = sorted({turn.speaker for turn in turns})
+    names: list[str] = sorted({turn.speaker for turn in turns})
     total, lost = np.zeros((len(names), len(starts))), np.zeros((len(names), len(starts)))
     counted = np.zeros((len(names), len(starts)), bool)
     for turn in turns:
@@ -84,4 +84,5 @@ def _last_sorted(sums: Float64, names: Sequence[str], counted: NDArray[np.bool_]
     if not len(sums):
         return None
     last = int(np.argsort(sums[::-1])[-1])
-    return names[np.flatnonzero(counted)[len(sums) - 1 - last]]
+    place = int(np.flatnonzero(counted)[len(sums) - 1 - last])
+    return names[place]

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from diarist.core.types import Float64, Turn
+from diarist.core.types import Float64, Int64, Turn
 from diarist.errors import UsageError
-from diarist.words.assign import choose
+from diarist.words.assign import NOBODY, choose
+from diarist.words.sentences import vote
 from diarist.words.spans import Times, word_spans
 from diarist.words.strict import RULES, whisperx_speakers
 from diarist.words.turns import turns_of
@@ -31,6 +32,7 @@ def assign_word_speakers(
     fill_nearest: bool = False,
     *,
     strict: bool | str = False,
+    sentences: bool = False,
     exclusive: bool = False,
 ) -> dict[str, Any]:
     """A copy of a transcript with `speaker` in each segment and word, and how sure that is in `speaker_confidence`.
@@ -38,7 +40,8 @@ def assign_word_speakers(
     `diarize_df` is anything `diarist.words.turns.turns_of` reads: a pandas frame with `start, end, speaker`, a
     `Diarization`, pyannote's annotation, turns. A stretch in which nobody talks has no speaker, or with `fill_nearest`
     that of the nearest turn, measured from edge to edge. A word with one time only is that moment; one without times
-    lies between its neighbours. `exclusive` asks for at most one speaker at a time before all else.
+    lies between its neighbours. `sentences` keeps sentences whole (`diarist.words.sentences`). `exclusive` asks for at
+    most one speaker at a time before all else.
 
     `strict=True` follows the rules of WhisperX 3.8 instead, `strict="3.7"` those of 3.7 and of the NeMo branch (see
     `diarist.words.strict`), and adds no confidence. Raises `UsageError` for a transcript that is none, turns without
@@ -50,8 +53,11 @@ def assign_word_speakers(
         return _strictly(result, turns, speaker_embeddings, fill_nearest, RULES[0] if strict is True else strict)
     if speaker_embeddings is not None:
         result["speaker_embeddings"] = dict(speaker_embeddings)
-    items, spans = _items(result)
+    items, spans, owners = _items(result)
     choice = choose(spans[:, 0], spans[:, 1], turns, nearest=math.inf if fill_nearest else -1.0)
+    if sentences:
+        texts = [str(item.get("word", item.get("text", ""))).strip() for item in items]
+        choice = vote(texts, spans[:, 0], spans[:, 1], owners, choice)
     for index, item in enumerate(items):
         name = choice.name(index)
         item.pop("speaker", None)
@@ -61,8 +67,9 @@ def assign_word_speakers(
     return result
 
 
-def _items(result: dict[str, Any]) -> tuple[list[dict[str, Any]], Float64]:
-    """Segments and words, each once, and when they are, `(num_items, 2)`."""
+def _items(result: dict[str, Any]) -> tuple[list[dict[str, Any]], Float64, Int64]:
+    """Segments and words, each once, when they are, `(num_items, 2)`, and the place of a word's segment, else -1."""
+    owners: list[int] = []
     items: list[dict[str, Any]] = []
     spans: list[tuple[float, float]] = []
     for segment in result["segments"]:
@@ -72,13 +79,15 @@ def _items(result: dict[str, Any]) -> tuple[list[dict[str, Any]], Float64]:
         own = times_of(segment)
         if own == (None, None) and known:
             own = (min(known), max(known))
+        owners += [NOBODY, *([len(items)] * len(words))]
         items += [segment, *words]
         spans += [*word_spans([own]), *word_spans(times, own)]
     seen = {id(item) for item in items}
     loose = [word for word in result.get("word_segments") or [] if id(word) not in seen]
     items += loose
+    owners += [NOBODY] * len(loose)
     spans += word_spans([times_of(word) for word in loose])
-    return items, np.array(spans, np.float64).reshape(-1, 2)
+    return items, np.array(spans, np.float64).reshape(-1, 2), np.array(owners, np.int64)
 
 
 def _strictly(

@@ -1,0 +1,61 @@
+"""Subtitles: what SubRip and WebVTT share, which differ in a comma."""
+
+from __future__ import annotations
+
+import html
+import re
+import textwrap
+from collections.abc import Iterator
+
+from diarist.core.types import Transcript, Utterance
+from diarist.formats.fields import Place, clock, shown
+from diarist.words.formats.fields import ordered, prefixed, speaker_of, time_of, unprefixed
+from diarist.words.formats.timed import timed
+from diarist.words.utterances import shortened
+
+LINE = 42  # characters; two lines are shown at once
+_VOICE = re.compile(r"<v(?:\.[^\s>]*)?(?:[ \t]+([^>]*))?>")
+_TAG = re.compile(r"</?[^<>]*>")
+
+
+def written(transcript: Transcript, format: str, point: str) -> Iterator[tuple[str, str]]:
+    """`start --> end` and the lines of each cue, the speaker before what was said. A cue has at most two lines' worth
+    of text, where the words have times, and is cut where the speaker changes."""
+    for utterance in shortened(
+        Transcript(timed(transcript, format), language=transcript.language), 2 * LINE
+    ).utterances:
+        said = prefixed(utterance.speaker, utterance.text.replace("-->", "->"))
+        wrapped = textwrap.wrap(said, LINE + 12, break_long_words=False, break_on_hyphens=False) or ["_"]
+        start = utterance.start or 0.0
+        end = start if utterance.end is None else utterance.end
+        yield f"{clock(start, point)} --> {clock(end, point)}", "\n".join(wrapped)
+
+
+def read(text: str, name: str) -> Iterator[Utterance]:
+    """An utterance a cue. Raises `FormatError` with `name:line`."""
+    cue: list[str] | None = None
+    place, times = Place(name, 1), ""
+    blocks: list[tuple[Place, str, list[str]]] = []
+    for number, line in enumerate(text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
+        if "-->" in line:
+            place, times, cue = Place(name, number), line, []
+            blocks.append((place, times, cue))
+        elif not line.strip():
+            cue = None
+        elif cue is not None:
+            cue.append(line.strip())
+    yield from (_utterance(place, times, " ".join(said)) for place, times, said in blocks)
+
+
+def _utterance(place: Place, times: str, said: str) -> Utterance:
+    first, _, rest = times.partition("-->")
+    where = f"{place.name}:{place.line}: "
+    start = time_of(first.strip(), where, "start of the cue")
+    end = time_of("".join(rest.split()[:1]), where, "end of the cue")
+    if start is None or end is None:
+        raise place.error(f"a cue has a start and an end, not {shown(times)}")
+    voice = _VOICE.search(said)
+    speaker, said = unprefixed(html.unescape(_TAG.sub("", said)))
+    if voice is not None and speaker is None:
+        speaker = speaker_of(html.unescape(voice[1] or ""))
+    return Utterance("" if said == "_" else said, *ordered(start, end), speaker)

@@ -1,0 +1,19 @@
+"""SubRip subtitles: numbered cues, `[SPEAKER_00]: ` before what was said."""
+
+from __future__ import annotations
+
+from diarist.core.types import Transcript
+from diarist.formats.fields import NO_NAME, uri_of
+from diarist.words.formats import cues
+
+
+def dumps(transcript: Transcript) -> str:
+    """Cues in order of start. Raises `UsageError` where nothing is known of the times."""
+    return "\n".join(
+        f"{number}\n{times}\n{said}\n" for number, (times, said) in enumerate(cues.written(transcript, "srt", ","), 1)
+    )
+
+
+def loads(text: str, *, name: str = NO_NAME) -> list[Transcript]:
+    """One transcript, named after the file, an utterance a cue. Raises `FormatError` with `name:line`."""
+    return [Transcript(tuple(cues.read(text, name)), uri_of(name))]

@@ -1,0 +1,81 @@
+"""A transcript and turns: who said which word.
+
+named = assign(transcript, diarization, sentences=True)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from diarist.core.types import Float64, Int64, Transcript, Utterance, Word
+from diarist.words.assign import NOBODY, choose
+from diarist.words.sentences import vote
+from diarist.words.spans import word_spans
+from diarist.words.strict import whisperx_speakers
+from diarist.words.turns import turns_of
+
+
+def assign(
+    transcript: Transcript,
+    turns: Any,
+    *,
+    nearest: float = math.inf,
+    sentences: bool = False,
+    exclusive: bool = False,
+    strict: str | None = None,
+) -> Transcript:
+    """The same transcript with a speaker, and how sure that is, for each word and each utterance.
+
+    `turns` is anything `diarist.words.turns.turns_of` reads. A word in which nobody talks goes to the nearest turn that
+    is at most `nearest` seconds away. `sentences` keeps sentences whole (`diarist.words.sentences`), `exclusive` has at
+    most one speaker at a time before all else, `strict` follows the rules of a version of WhisperX
+    (`diarist.words.strict`), with `nearest` above 0 as its `fill_nearest`. Speakers that the transcript had before are
+    forgotten. Raises `UsageError` for turns that are none.
+    """
+    texts = [text for u in transcript.utterances for text in (u.text, *(word.text for word in u.words))]
+    starts, ends, owners = _laid_out(transcript)
+    known = turns_of(turns, exclusive=exclusive)
+    if strict is not None:
+        names = whisperx_speakers(starts, ends, known, fill_nearest=nearest > 0, rules=strict)
+        return _named(transcript, [(name, None) for name in names])
+    choice = choose(starts, ends, known, nearest)
+    if sentences:
+        choice = vote(texts, starts, ends, owners, choice)
+    trust = [float(value) for value in np.round(choice.confidence, 4)]
+    chosen = [choice.name(index) for index in range(len(texts))]
+    return _named(transcript, [(name, trust[i] if name is not None else None) for i, name in enumerate(chosen)])
+
+
+def _laid_out(transcript: Transcript) -> tuple[Float64, Float64, Int64]:
+    """Starts and ends of all utterances, each followed by its words, and the place of a word's utterance, else -1."""
+    spans: list[tuple[float, float]] = []
+    owners: list[int] = []
+    for utterance in transcript.utterances:
+        times = [(word.start, word.end) for word in utterance.words]
+        own = (utterance.start, utterance.end)
+        known = [time for pair in times for time in pair if time is not None]
+        if own == (None, None) and known:
+            own = (min(known), max(known))
+        owners += [NOBODY, *([len(owners)] * len(times))]
+        spans += [*word_spans([own]), *word_spans(times, own)]
+    starts, ends = np.array(spans, np.float64).reshape(-1, 2).T
+    return starts, ends, np.array(owners, np.int64)
+
+
+def _named(transcript: Transcript, names: Sequence[tuple[str | None, float | None]]) -> Transcript:
+    """The transcript with a speaker and a confidence for each utterance and, after it, each of its words."""
+    coming = iter(names)
+    utterances: list[Utterance] = []
+    for utterance in transcript.utterances:
+        speaker, confidence = next(coming)
+        words: list[Word] = []
+        for word in utterance.words:
+            whose, trust = next(coming)
+            words.append(Word(word.text, word.start, word.end, whose, trust, word.score))
+        utterances.append(replace(utterance, speaker=speaker, confidence=confidence, words=tuple(words)))
+    return replace(transcript, utterances=tuple(utterances))
