@@ -21,6 +21,7 @@ COMMANDS = {
     "tune": "diarist.cli.tune",
     "simulate": "diarist.cli.simulate",
     "models": "diarist.cli.models",
+    "serve": "diarist.cli.serve",
 }
 """Command to module; a module has `HELP`, `configure(parser)` and `run(args) -> exit code`."""
 

@@ -1,0 +1,113 @@
+"""`diarist serve`: live diarization for many clients over web sockets. The protocol: `docs/guide/server.md`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diarist.cli.flags import add_config, given
+from diarist.core.config import replace_from
+from diarist.errors import DiaristError, UsageError
+from diarist.pipelines import live_presets
+from diarist.pipelines.config import RuntimeConfig
+from diarist.pipelines.live_config import KINDS, LiveConfig
+from diarist.server.limits import Limits
+
+if TYPE_CHECKING:
+    from diarist.server.hub import Hub
+
+HELP = "live diarization for many clients, over web sockets"
+TOKEN_VARIABLE = "DIARIST_TOKEN"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.usage = "%(prog)s [--host HOST] [--port PORT] [options]"
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all. Default 127.0.0.1")
+    parser.add_argument("--port", type=int, default=7007, help="port; 0 for a free one. Default 7007")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="write the RTTM of each session into DIR")
+    names = "; ".join(f"{p.name}: {p.summary}" for p in live_presets.LIVE_PRESETS.values())
+    parser.add_argument("--preset", default=live_presets.DEFAULT, metavar="NAME", help=f"{names}")
+    parser.add_argument("--preset-file", metavar="FILE", help="a TOML or JSON file of values on top of the preset")
+    parser.add_argument("--kind", choices=KINDS, default=KINDS[0], help="who speaks when, or only when somebody does")
+    parser.add_argument("--fixed", action="store_true", help="clients may not choose preset, kind, latency, thresholds")
+    access = parser.add_argument_group("who may come in")
+    access.add_argument("--token", help="clients must show this token; others see it in the list of processes")
+    access.add_argument("--token-file", type=Path, metavar="FILE", help=f"read it from a file (or ${TOKEN_VARIABLE})")
+    access.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain (PEM): serve wss and https")
+    access.add_argument("--tls-key", type=Path, metavar="FILE", help="its key (PEM), unless it is in the same file")
+    access.add_argument(
+        "--origins",
+        nargs="+",
+        default=[],
+        metavar="URL",
+        help="web pages that may connect, * for all; default: our own",
+    )
+    parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    add_config(parser, "limits of a client (seconds, bytes)", Limits())
+    add_config(parser, "speed", RuntimeConfig())
+    add_config(parser, "the answer (defaults are those of balanced; a preset may change them)", LiveConfig())
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGTERM or Ctrl-C, then give every session its answer. Raises `DiaristError`."""
+    from diarist.server.access import Access
+    from diarist.server.serving import Server, check_tls, listen
+
+    logging.basicConfig(format="diarist: %(levelname)s: %(message)s", level=logging.WARNING)
+    access = Access(token_of(args), args.origins)
+    check_tls(args.tls_cert, args.tls_key)
+    if not 0 <= args.port <= 65535:
+        raise UsageError(f"a port is a number from 0 to 65535, not {args.port}")
+    hub = _hub(args)
+    listening = listen(args.host, args.port)
+    server = Server(hub, access, certificate=args.tls_cert, key=args.tls_key, drain=hub.limits.drain)
+    scheme = "ws" if args.tls_cert is None else "wss"
+    host, port = listening.getsockname()[:2]
+    address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/v1/stream"
+
+    def started() -> None:
+        if not args.quiet:
+            print(f"diarist: listening on {address}", file=sys.stderr, flush=True)
+
+    server.run(listening, started)
+    return 0
+
+
+def token_of(args: argparse.Namespace) -> str | None:
+    """The token of the command line, a file, or the environment. Raises `UsageError`, `DiaristError`."""
+    if args.token is not None and args.token_file is not None:
+        raise UsageError("--token and --token-file: give one of them")
+    if args.token_file is not None:
+        try:
+            return str(args.token_file.read_text(encoding="utf-8").strip())
+        except (OSError, ValueError) as error:
+            raise DiaristError(f"cannot read the token from '{args.token_file}': {error}") from error
+    token = args.token if args.token is not None else os.environ.get(TOKEN_VARIABLE)
+    return token or None
+
+
+def _hub(args: argparse.Namespace) -> Hub:
+    """Models loaded, the folder made."""
+    from diarist.pipelines.offline import MOST_THREADS, num_cores
+    from diarist.server.engines import Engines
+    from diarist.server.hub import Hub
+    from diarist.server.metrics import Metrics
+
+    metrics = Metrics()
+    limits = replace_from(Limits(), given(args, Limits()))
+    runtime = replace_from(RuntimeConfig(), given(args, RuntimeConfig()))
+    config = live_presets.resolve_live(args.preset, args.preset_file, given(args, LiveConfig()))
+    if args.output is not None:
+        try:
+            args.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DiaristError(f"cannot make the folder '{args.output}': {error.strerror}") from error
+    engines = Engines(config, kind=args.kind, runtime=runtime, fixed=args.fixed)
+    engines.load()
+    threads = runtime.num_threads or min(MOST_THREADS, num_cores())
+    return Hub(engines, limits, metrics, num_workers=threads, output=args.output)

@@ -1,0 +1,137 @@
+"""The server as a process: listening, TLS, and an end in which every session gets its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from diarist.errors import DiaristError, ExtraError, UsageError
+from diarist.server.access import Access
+from diarist.server.app import build
+from diarist.server.hub import Hub
+
+SEND_BUFFER = 1 << 17
+"""Bytes that the system keeps for a client who does not read: with megabytes, as by default, nobody would notice."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises `DiaristError` where that cannot be."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, proto)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # accepted sockets have it too
+            listening.bind(address)
+            listening.listen(512)
+        except OSError:
+            listening.close()
+            raise
+    except (OSError, OverflowError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise DiaristError(f"cannot listen on {host} port {port}: {why}") from error
+    return listening
+
+
+def check_tls(certificate: Path | None, key: Path | None) -> None:
+    """Raises `UsageError` for a certificate or key that cannot be used."""
+    if certificate is None:
+        if key is not None:
+            raise UsageError("--tls-key needs --tls-cert")
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except OSError as error:  # ssl.SSLError is one
+        raise UsageError(f"cannot use the certificate '{certificate}': {error.strerror or error}") from error
+
+
+class Server:
+    """A `Hub` behind uvicorn. Raises `ExtraError` without uvicorn and websockets."""
+
+    def __init__(
+        self, hub: Hub, access: Access, *, certificate: Path | None = None, key: Path | None = None, drain: float
+    ) -> None:
+        try:
+            import uvicorn
+            from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+        except ImportError as error:
+            raise ExtraError("uvicorn", "serve", "the server") from error
+        check_tls(certificate, key)
+
+        class Protocol(WebSocketsSansIOProtocol):  # type: ignore[misc, no-any-unimported, unused-ignore]
+            """A web socket whose application can cut the line."""
+
+            def handle_connect(self, event: Any) -> None:
+                super().handle_connect(event)
+                if hasattr(self, "scope"):
+                    self.scope["diarist.abort"] = self.transport.abort
+
+        class Draining(uvicorn.Server):  # type: ignore[misc, no-any-unimported, unused-ignore]
+            """Before sockets are closed, sessions get their answers; a second signal ends that."""
+
+            async def shutdown(self, sockets: Any = None) -> None:
+                draining = asyncio.ensure_future(hub.drain(drain))
+                while not draining.done() and not self.force_exit:
+                    await asyncio.wait((draining,), timeout=0.1)
+                draining.cancel()
+                await super().shutdown(sockets)
+
+        self._hub = hub
+        self._server: Any = Draining(
+            uvicorn.Config(
+                build(hub, access),
+                ws=Protocol,
+                ws_max_size=2 * hub.limits.max_message,  # up to here the client is told in our words
+                ws_per_message_deflate=False,
+                ssl_certfile=certificate,
+                ssl_keyfile=key,
+                log_level="warning",
+                access_log=False,
+                lifespan="on",
+                timeout_graceful_shutdown=5,
+            )
+        )
+
+    def run(self, listening: socket.socket, started: Callable[[], None] | None = None) -> None:
+        """Serve until a SIGTERM or SIGINT, or `stop()`; then every session gets its answer."""
+        with _signals_are_for_uvicorn():
+            asyncio.run(self._serve(listening, started))
+        self._hub.scheduler.stop()
+
+    def stop(self) -> None:
+        """As a SIGTERM; from any thread."""
+        self._server.should_exit = True
+
+    async def _serve(self, listening: socket.socket, started: Callable[[], None] | None) -> None:
+        serving = asyncio.ensure_future(self._server.serve(sockets=[listening]))
+        while not self._server.started and not serving.done():
+            await asyncio.sleep(0.01)
+        if started is not None and not serving.done():
+            started()
+        await serving
+
+
+@contextlib.contextmanager
+def _signals_are_for_uvicorn() -> Any:
+    """uvicorn raises a signal anew once it has heeded it; that second one is not to kill us."""
+    try:
+        before = {number: signal.signal(number, _heeded) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # only the main thread has signals
+        before = {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _heeded(number: int, frame: Any) -> None:
+    """The server has stopped on this signal."""
