@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diarist.cli.flags import add_config, given
+from diarist.cli.naming import add_gallery, namer_of, render_names, sort_out
 from diarist.errors import DiaristError, InputError, UsageError
 from diarist.pipelines import presets
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
@@ -31,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from diarist import formats
 
     parser.usage = "%(prog)s AUDIO [AUDIO ...] [options]"  # the whole list would bury the message of a usage error
-    parser.add_argument("audio", nargs="+", metavar="AUDIO", help="recordings or folders of them; - is standard input")
+    parser.add_argument("audio", nargs="*", metavar="AUDIO", help="recordings or folders of them; - is standard input")
     parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="the method: changes the answer")
     names = "; ".join(f"{p.name}: {p.summary}" for p in presets.PRESETS.values())
     parser.add_argument("--preset", default=presets.DEFAULT, metavar="NAME", help=f"{names}. Default {presets.DEFAULT}")
@@ -43,6 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     speakers.add_argument(
         "--channels-are-speakers", action="store_true", help="each channel of the recording is one speaker"
     )
+    add_gallery(parser)
     output = parser.add_argument_group("output")
     output.add_argument(
         "--format",
@@ -65,14 +67,17 @@ def run(args: argparse.Namespace) -> int:
     from diarist.audio.files import expand, unique_uris
     from diarist.pipelines.offline import Diarizer
 
+    sort_out(args)
     config = presets.resolve(args.preset, args.preset_file, given(args, PipelineConfig()))
     diarizer = Diarizer(args.preset, config=config, **given(args, RuntimeConfig()))
+    name = namer_of(args, config)
     files = expand(args.audio)
     _check_output(args, len(files))
     failed = delivered = 0
     for path, uri in zip(files, unique_uris(files), strict=True):
         try:
             result = _diarize(diarizer, path, uri, args)
+            result = result if name is None else name(result)
         except InputError as error:
             if len(files) == 1:
                 raise
@@ -115,6 +120,8 @@ def _diarize(diarizer: Diarizer, path: Path, uri: str, args: argparse.Namespace)
     with ProgressBar() as bar:
         hooks = () if args.quiet else (_fetching(diarizer, bar), bar)
         if args.channels_are_speakers:
+            if args.gallery is not None:
+                raise UsageError("--channels-are-speakers compares no voices: leave out --gallery")
             if any(value is not None for value in bounds.values()):
                 raise UsageError("--channels-are-speakers takes the number of speakers from the channels")
             result = diarizer.by_channel(path, uri=uri, hooks=hooks)
@@ -142,6 +149,8 @@ def _tell(result: Diarization, args: argparse.Namespace) -> None:
     if not args.quiet:
         for warning in result.warnings:
             print(f"diarist: warning: {result.uri}: {warning}", file=sys.stderr)
+    if args.propose and (args.format or args.out or not sys.stdout.isatty()):  # a table shows them below
+        sys.stderr.write("".join(f"{result.uri}: {line}\n" for line in render_names(result, propose=True).splitlines()))
     if args.timings:
         from diarist.cli.table import render_timings
 
@@ -170,7 +179,7 @@ def _deliver(result: Diarization, args: argparse.Namespace, *, first: bool, seve
         text = formats.dumps(result, chosen[0] if chosen else "rttm")
         text = text if first or chosen != ["csv"] else text.partition("\n")[2]  # the head of a table comes once
     else:
-        text = render(result) if first else "\n" + render(result)
+        text = ("" if first else "\n") + render(result) + render_names(result, propose=args.propose)
     sys.stdout.write(text)
     sys.stdout.flush()
 

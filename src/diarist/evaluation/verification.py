@@ -1,7 +1,7 @@
 """Telling whether two voices are one person's: what is heard of known people, and how often that is told wrongly.
 
 Trials come from conversations with references (simulated ones, say): each is diarized, and each speaker found is the
-person whom the reference has talking most in his or her turns. So the errors of the diarization are part of the figures.
+person whom the reference has talking most in these turns. So the errors of the diarization are part of the figures.
 """
 
 from __future__ import annotations

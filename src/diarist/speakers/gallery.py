@@ -110,39 +110,45 @@ class Gallery:
         found: dict[str, list[tuple[Voice, str]]] = {}
         for name, blob, seconds, quality, source, enrolled in rows:
             found.setdefault(str(name), []).append((self._voice(blob, seconds, model, quality, source), str(enrolled)))
-        return [
-            Person(name, *(tuple(parts) for parts in zip(*voices, strict=True)))  # type: ignore[arg-type]
-            for name, voices in found.items()
-        ]
+        return [Person(name, *(tuple(parts) for parts in zip(*voices, strict=True))) for name, voices in found.items()]
 
     def person(self, name: str) -> Person | None:
         """Who is enrolled under that name, however it is spelled."""
         key = key_of(name)
         return next((person for person in self.people() if key_of(person.name) == key), None)
 
-    def add(self, name: str, voices: Sequence[Voice], enrolled: Sequence[str] = ()) -> int:
-        """Enrol voices under a name, known or new, all or none; how many were new (known ones are not kept twice).
+    def add(self, name: str, voices: Sequence[Voice]) -> int:
+        """Enrol voices of one person; see `add_people`."""
+        return self.add_people([Person(name, tuple(voices))])
 
-        Raises `UsageError` for a bad name or voices of another model than the gallery's.
+    def add_people(self, people: Sequence[Person]) -> int:
+        """Enrol people under their names, known or new, all or none; how many voices were new.
+
+        A voice that its person has already is not kept twice. Raises `UsageError` for a bad name, a person without a
+        voice, or voices of another model than the gallery's.
         """
-        name, key = checked_name(name), key_of(name)
-        dates = list(enrolled) or [datetime.now(timezone.utc).isoformat(timespec="seconds")] * len(voices)
-        with self._open(create=True) as db, _changing(db):
-            for voice in voices:
-                self._check_model(db, voice.model, len(voice.embedding))
-            db.execute("INSERT INTO person (key, name) VALUES (?, ?) ON CONFLICT DO NOTHING", (key, name))
-            (person,) = db.execute("SELECT id FROM person WHERE key = ?", (key,)).fetchone()
-            before = db.total_changes
-            for voice, date in zip(voices, dates, strict=True):
-                values = (person, _blob(voice), voice.seconds, voice.quality, voice.source, date)
-                db.execute(
-                    "INSERT INTO voice (person, embedding, seconds, quality, source, enrolled) "
-                    "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                    values,
-                )
-            if not db.execute("SELECT 1 FROM voice WHERE person = ?", (person,)).fetchone():
+        named = [(key_of(person.name), checked_name(person.name), person) for person in people]
+        for _, name, person in named:
+            if not person.voices:
                 raise UsageError(f"no voice was given for '{name}': nobody is enrolled without one")
-            return db.total_changes - before
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        with self._open(create=True) as db, _changing(db):
+            added = 0
+            for key, name, person in named:
+                db.execute("INSERT INTO person (key, name) VALUES (?, ?) ON CONFLICT DO NOTHING", (key, name))
+                (number,) = db.execute("SELECT id FROM person WHERE key = ?", (key,)).fetchone()
+                for voice, date in zip(person.voices, person.enrolled or [now] * len(person.voices), strict=True):
+                    added += self._insert(db, number, voice, date)
+            return added
+
+    def _insert(self, db: sqlite3.Connection, person: int, voice: Voice, date: str) -> int:
+        self._check_model(db, voice.model, len(voice.embedding))
+        values = (person, _blob(voice), voice.seconds, voice.quality, voice.source, date)
+        return db.execute(
+            "INSERT INTO voice (person, embedding, seconds, quality, source, enrolled) "
+            "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            values,
+        ).rowcount
 
     def forget(self, names: Sequence[str]) -> None:
         """Delete people and every trace of them in the file, all or none. Raises `UsageError` for an unknown name."""

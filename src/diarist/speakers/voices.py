@@ -12,7 +12,7 @@ from diarist.core.types import Diarization, Float32
 from diarist.errors import InputError, UsageError
 
 LONGEST_NAME = 200  # characters
-_ANONYMOUS = re.compile(r"(speaker|voice)[_ -]?\d+|speech|nobody|overlap|_", re.IGNORECASE)
+_ANONYMOUS = re.compile(r"(speaker|voice)[_ -]?\d+|speech|nobody|overlap|_|<NA>", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
