@@ -4,29 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diarist.core.time import Axis
-from diarist.core.types import Diarization, Float32, Float64, Int64, Speaker, SpeakerBounds, Turn
-from diarist.pipelines.cluster import Clustering, Clusters
+from diarist.core.types import Diarization, Float32, Float64, Int64, Speaker, Turn
+from diarist.pipelines.cluster import Clustering
 from diarist.pipelines.config import PipelineConfig
 from diarist.pipelines.decode import confidence
-from diarist.pipelines.frontend import Evidence
+from diarist.pipelines.live_revise import cluster_rows
 from diarist.pipelines.live_session import QUANTUM, Session, times, window_rows
 from diarist.stages import powerset
 from diarist.stages.assign import NOBODY, match_chunk, nearest_index, speakers_by_frame
+from diarist.stages.online import Known, cluster_names
 from diarist.stages.reconstruct import top_speakers
 from diarist.stages.subsegments import runs
 from diarist.stages.turns import to_turns
 
-SPEECH = "speech"
 
+class Listening(Protocol):
+    """What it takes to answer for a session: see `live_stream.Parts`."""
 
-def label(name: int) -> str:
-    """`speaker0`, `speaker1`, ... as diart has them."""
-    return f"speaker{name}"
+    offline: PipelineConfig
+    clustering: Clustering | None
+    frames: Axis
+    maps: Axis
+    num_local: int
+
+    def label(self, name: int) -> str:
+        """The label of a speaker's number."""
+        ...
 
 
 def pieces(
@@ -69,70 +78,44 @@ def join(turns: Iterable[Turn], gap: float = 0.05) -> tuple[Turn, ...]:
     return tuple(sorted(replace(turn, confidence=round(turn.confidence, 4)) for turn in whole))
 
 
-def recluster(session: Session, clustering: Clustering, frames: Axis, maps: Axis) -> tuple[Clusters, Int64]:
-    """The session's voices clustered anew: the clusters of its rows, and the label of each window."""
-    rows = window_rows(session)
-    voices = session.rows.voices()
-    at = times(session, maps)
-    number = np.maximum(np.bincount(rows, minlength=len(voices)), 1)
-    evidence = Evidence(
-        num_samples=0,
-        local=np.zeros((0, 0), np.uint8),
-        num_local=0,
-        chunks=frames,
-        frames=frames,
-        speech=np.zeros(0, np.float32),
-        count=np.zeros(0, np.uint8),
-        embeddings=voices,
-        times=np.bincount(rows, weights=at, minlength=len(voices)) / number,
-        owners=np.full((len(voices), 2), -1, np.int64),
-        voices={},
-    )
-    clusters = clustering(evidence, SpeakerBounds())
-    return clusters, clusters.labels[rows] if len(rows) else rows
+def whole(session: Session, known: Known, parts: Listening, seconds: float, uri: str) -> Diarization:
+    """The session as the offline pipeline would have it, under the stream's names where voices have one there.
 
-
-def whole(
-    session: Session,
-    clustered: tuple[Clusters, Int64] | None,
-    config: PipelineConfig,
-    frames: Axis,
-    maps: Axis,
-    num_local: int,
-    duration: float,
-    uri: str,
-) -> Diarization:
-    """The session as the offline pipeline would have it. Without `clustered`, all turns are of one speaker."""
+    Where no voice could be told, for want of speech, all turns are one speaker's.
+    """
     count = np.frombuffer(bytes(session.count), np.uint8)
     speech = np.frombuffer(bytes(session.speech), np.uint8).astype(np.float32) / np.float32(255)
-    if clustered is None or not len(clustered[1]):
+    warnings: tuple[str, ...] = ()
+    voices: Float64 = np.zeros((0, 0))
+    if parts.clustering is None or not len(session.rows):
         speakers = np.where(count >= 1, 0, NOBODY).astype(np.int32)[:, None]
         certainty: Float32 = np.ones(len(count), np.float32)
-        voices: Float64 = np.zeros((0, 0))
-        warnings: tuple[str, ...] = ()
+        names = [0]
     else:
-        clusters, labels = clustered
+        rows, middles = window_rows(session), times(session, parts.maps)
+        clusters, labels = cluster_rows(session.rows.sums[: len(session.rows)], rows, middles, parts.clustering)
         voices, warnings = clusters.voices, clusters.warnings
-        nearest = nearest_index(times(session, maps), frames.middles(len(count)))
-        by_frame = labels[nearest].astype(np.int32)
-        certainty = clusters.certainty[window_rows(session)][nearest]
+        nearest = nearest_index(middles, parts.frames.middles(len(count)))
+        by_frame, certainty = labels[nearest].astype(np.int32), clusters.certainty[rows][nearest]
         two = np.where(count >= 2, 2, 0).astype(np.uint8)
-        local = _matched(session, by_frame, voices, num_local)
-        pairs, _ = top_speakers(local, two, len(voices), fill=False)
+        pairs, _ = top_speakers(_matched(session, by_frame, voices, parts.num_local), two, len(voices), fill=False)
         speakers = speakers_by_frame(count, by_frame, pairs)
+        names = cluster_names(known, np.asarray(session.said, np.int64), labels, len(voices))
+    config = parts.offline.turns
     turns, order = to_turns(
         speakers,
         confidence(speech, certainty),
-        frames,
-        duration=duration,
-        min_duration_on=config.turns.min_duration_on,
-        min_duration_off=config.turns.min_duration_off,
-        edges=config.turns.edges,  # type: ignore[arg-type]
+        parts.frames,
+        duration=seconds,
+        min_duration_on=config.min_duration_on,
+        min_duration_off=config.min_duration_off,
+        edges=config.edges,  # type: ignore[arg-type]
     )
-    known = {
+    known_voices = {
         name: Speaker(name, np.asarray(voices[row], np.float32)) for name, row in order.items() if row < len(voices)
     }
-    return Diarization(tuple(turns), uri, speakers=known, duration=duration, warnings=warnings)
+    found = Diarization(tuple(turns), uri, speakers=known_voices, duration=seconds, warnings=warnings)
+    return found.rename({name: parts.label(names[row]) for name, row in order.items()})
 
 
 def _matched(

@@ -60,6 +60,9 @@ class LiveConfig:
     recluster: float = option(
         15.0, "seconds between two revisions, in which the session is clustered anew; 0 for none", low=0.0
     )
+    evidence: float = option(
+        2.5, "seconds between the starts of two chunks from which the session is clustered", low=0.1, high=60.0
+    )
     rows: int = option(4000, "at most so many embeddings stand for the session", low=100, high=20000)
 
     def __post_init__(self) -> None:

@@ -43,6 +43,15 @@ class Sound:
         """Past the last map."""
         return self.first_map + len(self.maps)
 
+    def piece(self, first: int, size: int) -> Float32:
+        """`size` samples from sample `first` of the stream on, silence where there are none."""
+        start = self.heard - len(self.samples)
+        out = np.zeros(size, dtype=np.float32)
+        low, high = max(first, start), min(first + size, self.heard)
+        if high > low:
+            out[low - first : high - first] = self.samples[low - start : high - start]
+        return out
+
     def forget_maps(self, before: int) -> None:
         """Drop the maps before number `before`."""
         drop = min(max(0, before - self.first_map), len(self.maps))
@@ -52,12 +61,11 @@ class Sound:
 @dataclass(frozen=True)
 class Look:
     """What one window shows: `activity` `(num_frames, num_local)` from frame `first` of the stream on, probability of
-    each local speaker; `speech`, `overlap` `(num_frames,)` that anybody, that two talk; `bits` as in
-    `segment.LocalActivity`; `voices` `(num_local, dimension)`."""
+    each local speaker; `speech` `(num_frames,)` that anybody talks; `voices` `(num_local, dimension)`."""
 
     first: int
     activity: Float32
-    heard: segment.LocalActivity
+    speech: Float32
     voices: Float32
 
 
@@ -75,7 +83,8 @@ class Ears:
         stride = 1 if embedding is None else embedding.spec.map_stride
         self.maps = Axis(FBANK.size + (stride - 1) * FBANK.step, stride * FBANK.step)
         self.num_mels = 80 if embedding is None else embedding.spec.num_mels
-        self._keep = spec.chunk + self.frames.step + FBANK.size
+        longest = max(spec.chunk, segmentation.spec.chunk)  # the session hears chunks of the model's own length
+        self._keep = longest + config.step_samples + 2 * self.frames.step + FBANK.size
         self._mean = round(MEAN * spec.sample_rate) // FBANK.step
 
     def start(self) -> Sound:
@@ -102,12 +111,7 @@ class Ears:
 
     def _window(self, sound: Sound) -> Float32:
         """The newest `chunk` samples, silence before the first one."""
-        chunk = self.segmentation.spec.chunk
-        first = self._start(sound) - (sound.heard - len(sound.samples))
-        window = np.zeros(chunk, dtype=np.float32)
-        piece = sound.samples[max(0, first) : first + chunk]
-        window[max(0, -first) : max(0, -first) + len(piece)] = piece
-        return window
+        return sound.piece(self._start(sound), self.segmentation.spec.chunk)
 
     def _embed(self, sounds: Sequence[Sound]) -> None:
         """Bring every stream's maps up to what it has heard."""
@@ -145,12 +149,11 @@ class Ears:
         first = self._start(sound) // self.frames.step + spec.num_frames - self.num_frames
         skip = max(0, -first)  # frames before the first sample
         scores, first = scores[skip:], first + skip
-        heard = segment.read(scores[None], spec)
-        heard = segment.LocalActivity(heard.bits[0], heard.speech[0], heard.overlap[0])
+        speech = segment.read(scores[None], spec).speech[0]
         activity = scores
         if spec.max_simultaneous is not None:
             activity = powerset.probabilities(scores, spec.num_local, spec.max_simultaneous)
-        return Look(first, activity, heard, self._voices(sound, activity, first))
+        return Look(first, activity, speech, self._voices(sound, activity, first))
 
     def _voices(self, sound: Sound, activity: Float32, first: int) -> Float32:
         """Overlap-aware embeddings of the local speakers, `(num_local, dimension)`, NaN where there is none."""

@@ -1,9 +1,10 @@
 """What a stream remembers of the whole session, so that it can be clustered anew at any time: little, and compact.
 
-From the looks of a stream come the same things as from the chunks of a recording (`frontend.py`): how many talk in each
-frame, voices of short windows in which one talks alone, and the local speakers where two do. Frames take two bytes,
-windows eight. Voices would grow without end, so that at most `rows` of them are kept: neighbours in time that sound
-most alike become one row, their mean.
+The session is heard as a recording is (`frontend.py`), in chunks of ten seconds: how many talk in each frame, voices of
+short windows in which one talks alone, and the local speakers where two do. The five seconds of a stream's looks would
+save these chunks, but hear speech in silence: docs/adr/0005-live.md. Frames take two bytes, windows 24, chunks
+with overlap a kilobyte. Voices would grow without end, so that at most `rows` of them are kept: neighbours in time that
+sound most alike become one row, their mean.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarist.core.protocols import EmbeddingModel
+from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.core.time import Axis
 from diarist.core.types import Float32, Float64, Int64
 from diarist.pipelines.config import PipelineConfig
 from diarist.pipelines.frontend import count_speakers
-from diarist.pipelines.live_listen import Look, Sound
+from diarist.pipelines.live_listen import Sound
 from diarist.pipelines.live_state import ragged, split
-from diarist.stages import powerset
+from diarist.stages import powerset, segment
 from diarist.stages.activity import MovingMean
 from diarist.stages.assign import NOBODY
 from diarist.stages.embed import at_maps, pool_local, pool_windows
@@ -30,12 +31,13 @@ from diarist.stages.subsegments import runs, windows
 from diarist.stages.summary import Rows
 
 LONGEST = 10.0  # seconds; a longer stretch of one voice is cut into windows before it ends
+SAID_FRAMES = 2048  # half a minute of frames
 QUANTUM = 127.0  # of a unit voice's largest value, in eight bits
 
 
 @dataclass
 class Overlap:
-    """A look in which two talk at once: `bits` `(num_frames,)` of its local speakers from frame `first` on, and their
+    """A chunk in which two talk at once: `bits` `(num_frames,)` of its local speakers from frame `first` on, and their
     voices in eight bits `(num_local, dimension)`, all zero for none."""
 
     first: int
@@ -56,20 +58,24 @@ class Session:
     said: array[int] = field(default_factory=lambda: array("q"))
     waiting: list[tuple[int, NDArray[np.uint8]]] = field(default_factory=list)
     overlaps: list[Overlap] = field(default_factory=list)
-    next_look: int = 0
+    num_chunks: int = 0
     unpooled: int = 0
 
     @classmethod
     def start(cls, most_rows: int, dimension: int) -> Session:
-        """Before the first look."""
+        """Before the first sample."""
         return cls(MovingMean(3), Rows.empty(most_rows, dimension))
+
+    def rename(self, gone: dict[int, int]) -> None:
+        """Speakers that have turned out to be others."""
+        self.said = array("q", [gone.get(name, name) for name in self.said])
 
     def facts(self) -> dict[str, Any]:
         """Its plain values."""
         return {
             "first": self.mean.first,
             "most": self.rows.most,
-            "next_look": self.next_look,
+            "num_chunks": self.num_chunks,
             "unpooled": self.unpooled,
             "waiting": [first for first, _ in self.waiting],
             "overlaps": [look.first for look in self.overlaps],
@@ -111,44 +117,86 @@ class Session:
             said,
             list(zip(facts["waiting"], waiting, strict=True)),
             [Overlap(*one) for one in zip(facts["overlaps"], pairs, arrays["overlap_voices"], strict=True)],
-            facts["next_look"],
+            facts["num_chunks"],
             facts["unpooled"],
         )
 
 
+@dataclass
+class Said:
+    """Whom the stream named loudest in its newest frames: `names` `(num_frames,)` from frame `first` on."""
+
+    names: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    first: int = 0
+
+    def add(self, first: int, names: NDArray[np.int32]) -> None:
+        """Take in the names of frames `first` and on, which follow those that are there."""
+        self.names = np.concatenate([self.names, names])[-SAID_FRAMES:]
+        self.first = first + len(names) - len(self.names)
+
+    def rename(self, gone: dict[int, int]) -> None:
+        """Speakers that have turned out to be others."""
+        names = self.names.copy()
+        for old, new in gone.items():
+            names[names == old] = new
+        self.names = names
+
+    def at(self, frame: int) -> int:
+        """Who was named in a frame, `NOBODY` where that is not known."""
+        index = frame - self.first
+        return int(self.names[index]) if 0 <= index < len(self.names) else NOBODY
+
+
 class Recorder:
-    """Adds looks to sessions; holds nothing of any stream."""
+    """Adds sound to sessions; holds nothing of any stream."""
 
     def __init__(
-        self, offline: PipelineConfig, embedding: EmbeddingModel | None, frames: Axis, maps: Axis, num_local: int
+        self, offline: PipelineConfig, segmentation: SegmentationModel, embedding: EmbeddingModel | None, maps: Axis
     ) -> None:
-        self.offline, self.embedding = offline, embedding
-        self.frames, self.maps, self.num_local = frames, maps, num_local
+        self.offline, self.segmentation, self.embedding = offline, segmentation, embedding
+        self.spec, self.frames, self.maps = segmentation.spec, segmentation.spec.frames, maps
+        self.chunks = segment.axis(self.spec, offline.segmentation.step)
         per_second = maps.sample_rate / maps.step
         self._size = round(offline.embedding.window * per_second)
         self._hop = offline.embedding.hop * per_second
         self._least = round(offline.embedding.least * per_second)
         self._longest = round(LONGEST * per_second)
-        self._look_step = round(offline.segmentation.step * frames.sample_rate)
 
-    def add(self, session: Session, look: Look, sound: Sound, names: NDArray[np.int32], first_name: int) -> None:
-        """Take a look in. `names` `(num,)`: whom the stream named in the newest frames, from `first_name` on."""
-        number = powerset.unpack(look.heard.bits, self.num_local).sum(axis=-1)
-        session.mean.add(look.first, np.stack([look.heard.speech, look.heard.overlap, number], axis=-1))
-        if sound.heard >= session.next_look:
-            session.waiting.append((look.first, look.heard.bits))
-            session.next_look += self._look_step
-        self._advance(session, sound, look.first, names, first_name, last=False)
+    def add(self, session: Session, sound: Sound, said: Said) -> None:
+        """Hear the chunk that has become whole, if one has."""
+        while self.chunks.span(session.num_chunks)[1] <= sound.heard:
+            first = self.chunks.first(session.num_chunks)
+            self._hear(session, sound.piece(first, self.chunks.size), first)
+            session.num_chunks += 1
+            self._advance(session, sound, said, self.frames.index_at(self.chunks.first(session.num_chunks)))
+        if self.embedding is None:
+            sound.forget_maps(sound.last_map)
+            return
+        held = [first * self.frames.step // self.maps.step for first, _ in session.waiting]
+        recent = (sound.heard - self.chunks.size - self.chunks.step) // self.maps.step
+        sound.forget_maps(min([session.unpooled, recent, *held]))
 
-    def close(self, session: Session, sound: Sound, names: NDArray[np.int32], first_name: int) -> None:
-        """Take what is still open: no look follows."""
-        inside = self.frames.start + self.frames.size // 2
-        until = min(max(1, -(-(sound.heard - inside) // self.frames.step)), session.mean.last)
-        self._advance(session, sound, until, names, first_name, last=True)
+    def close(self, session: Session, sound: Sound, said: Said) -> None:
+        """Hear what is left: no sound follows."""
+        if sound.heard == 0:
+            return
+        until = max(1, -(-(sound.heard - self.frames.start - self.frames.size // 2) // self.frames.step))
+        first = self.chunks.first(session.num_chunks)
+        if sound.heard > self.chunks.size:  # no silence after the end, where the last chunk can end with the sound
+            first = min(first, (until - self.spec.num_frames) * self.frames.step)
+        if until > session.mean.last:
+            self._hear(session, sound.piece(first, self.chunks.size), first)
+        self._advance(session, sound, said, min(until, session.mean.last), last=True)
 
-    def _advance(
-        self, session: Session, sound: Sound, until: int, names: NDArray[np.int32], first_name: int, *, last: bool
-    ) -> None:
+    def _hear(self, session: Session, samples: Float32, first: int) -> None:
+        """Take in what the model says of a chunk."""
+        heard = segment.read(self.segmentation(samples[None]), self.spec)
+        number = powerset.unpack(heard.bits, self.spec.num_local).sum(axis=-1)
+        frame = self.frames.index_at(first)
+        session.mean.add(frame, np.stack([heard.speech, heard.overlap, number], axis=-1)[0])
+        session.waiting.append((frame, heard.bits[0]))
+
+    def _advance(self, session: Session, sound: Sound, said: Said, until: int, *, last: bool = False) -> None:
         """Settle the frames before `until`, and what follows from them."""
         if until > session.mean.first:
             before = bool(session.count and session.count[-1])
@@ -156,18 +204,12 @@ class Recorder:
             session.count += count_speakers(means, self.offline.turns, before=before).tobytes()
             session.speech += np.rint(np.clip(means[:, 0], 0, 1) * 255).astype(np.uint8).tobytes()
         if self.embedding is None:
-            sound.forget_maps(sound.last_map)
+            session.waiting.clear()
             return
-        self._pool_windows(session, sound, names, first_name, last=last)
+        self._pool_windows(session, sound, said, last=last)
         self._pool_overlaps(session, sound, last=last)
-        held = [first * self.frames.step // self.maps.step for first, _ in session.waiting]
-        needed = max(0, sound.last_map - 2 * self._longest)
-        recent = (sound.heard - len(sound.samples)) // self.maps.step
-        sound.forget_maps(max(needed, min([session.unpooled, recent, *held])))
 
-    def _pool_windows(
-        self, session: Session, sound: Sound, names: NDArray[np.int32], first_name: int, *, last: bool
-    ) -> None:
+    def _pool_windows(self, session: Session, sound: Sound, said: Said, *, last: bool) -> None:
         """Make windows of the stretches of one voice that have ended, or have grown too long to wait for the end."""
         assert self.embedding is not None
         settled = len(session.count) * self.frames.step // self.maps.step
@@ -193,9 +235,8 @@ class Recorder:
         for span, voice in zip(spans, voices, strict=True):
             if np.isfinite(voice).all():
                 middle = int(span.sum() + 2 * start)  # in half maps
-                frame = middle * self.maps.step // 2 // self.frames.step - first_name
                 session.middles.append(middle)
-                session.said.append(int(names[frame]) if 0 <= frame < len(names) else NOBODY)
+                session.said.append(said.at(middle * self.maps.step // 2 // self.frames.step))
                 session.row_of.append(len(session.rows))
                 self._add_row(session, voice)
 
@@ -205,7 +246,7 @@ class Recorder:
             session.row_of = array("q", moved[np.asarray(session.row_of)].tobytes())
 
     def _pool_overlaps(self, session: Session, sound: Sound, *, last: bool) -> None:
-        """Keep the local speakers of looks in which two talk at once, as the settled count has it."""
+        """Keep the local speakers of chunks in which two talk at once, as the settled count has it."""
         assert self.embedding is not None
         while session.waiting:
             first, bits = session.waiting[0]
@@ -218,7 +259,7 @@ class Recorder:
             if not (counted >= 2).any() or not len(maps):
                 continue
             frames = Axis(self.frames.size, self.frames.step, self.frames.first(first))
-            active = powerset.unpack(at_maps(bits, frames, self.maps, low, len(maps)), self.num_local)
+            active = powerset.unpack(at_maps(bits, frames, self.maps, low, len(maps)), self.spec.num_local)
             least = max(self.embedding.spec.min_frames, self._least // 2)
             voices = np.nan_to_num(pool_local(self.embedding, maps, active, least=least))
             peak = np.maximum(np.abs(voices).max(axis=1, keepdims=True), 1e-9)

@@ -22,7 +22,7 @@ from diarist.core.types import Float32, Float64, Int64
 from diarist.stages.assign import NOBODY, unit
 
 FLOOR = 1e-8  # least weight of a frame, as published
-FORBIDDEN = 1e10  # distance to a speaker that cannot be
+SHARE = 0.7  # of a speaker's windows, from which on the speaker is somebody else
 
 
 @dataclass(frozen=True)
@@ -148,3 +148,57 @@ def _named(known: Known, matched: Int64) -> tuple[Known, Int64]:
     if not len(known):
         return known, matched
     return known, np.where(matched == NOBODY, NOBODY, known.names[np.maximum(matched, 0)]).astype(np.int64)
+
+
+def revise(known: Known, said: Int64, labels: Int64, sums: Float64, max_speakers: int) -> tuple[Known, dict[int, int]]:
+    """What is known once the session has been clustered anew, and who has turned out to be whom (gone to kept).
+
+    `said` `(num_windows,)`: the number that the stream gave each window, negative for none; `labels` `(num_windows,)`:
+    its new cluster; `sums` `(num_clusters, dimension)` of the windows' unit embeddings. Each cluster is the known
+    speaker with whom it shares most windows, one to one, and becomes that speaker's centre. A cluster without one is
+    somebody new, while there is room. A speaker without one, of whose windows `SHARE` are in another's cluster, has
+    turned out to be that other one.
+    """
+    together = shared_windows(known, said, labels, len(sums))
+    speakers, clusters = linear_sum_assignment(-together)
+    fitting = together[speakers, clusters] > 0
+    speakers, clusters = speakers[fitting], clusters[fitting]
+    centres = known.centres.copy()
+    centres[speakers] = sums[clusters]
+    owner = np.full(len(sums), NOBODY, dtype=np.int64)  # of each cluster
+    owner[clusters] = speakers
+    renamed: dict[int, int] = {}
+    for speaker in np.setdiff1d(np.arange(len(known)), speakers):
+        number = together[speaker].sum()
+        cluster = int(together[speaker].argmax()) if number else NOBODY
+        if cluster != NOBODY and together[speaker, cluster] >= SHARE * number and owner[cluster] != NOBODY:
+            renamed[int(known.names[speaker])] = int(known.names[owner[cluster]])
+    left = ~np.isin(known.names, list(renamed))
+    known = Known(centres[left], known.names[left], known.born)
+    new = np.flatnonzero(owner == NOBODY)[: max(0, max_speakers - len(known))]
+    return _with(known, sums[new]), renamed
+
+
+def shared_windows(known: Known, said: Int64, labels: Int64, num_clusters: int) -> Float64:
+    """In how many windows each known speaker was named and each cluster found: `(num_speakers, num_clusters)`."""
+    together = np.zeros((len(known), num_clusters))
+    position = {int(name): index for index, name in enumerate(known.names)}
+    rows = np.array([position.get(int(name), NOBODY) for name in said], dtype=np.int64)
+    named = rows != NOBODY
+    np.add.at(together, (rows[named], labels[named]), 1)
+    return together
+
+
+def cluster_names(known: Known, said: Int64, labels: Int64, num_clusters: int) -> list[int]:
+    """The number of each cluster: that of the known speaker with whom it shares most windows, one to one, else a new
+    one. Arguments as for `revise()`."""
+    together = shared_windows(known, said, labels, num_clusters)
+    names = [NOBODY] * num_clusters
+    for speaker, cluster in zip(*linear_sum_assignment(-together), strict=True):
+        if together[speaker, cluster] > 0:
+            names[cluster] = int(known.names[speaker])
+    born = known.born
+    for cluster, name in enumerate(names):
+        if name == NOBODY:
+            names[cluster], born = born, born + 1
+    return names
