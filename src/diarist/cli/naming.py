@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 Namer = Callable[["Diarization"], "Diarization"]
 
 
-def add_gallery(parser: argparse.ArgumentParser) -> None:
+def add_gallery(parser: argparse.ArgumentParser, *, proposals: bool = True) -> None:
     """`--gallery` and what goes with it."""
-    parser.set_defaults(refuse=parser.error)
+    parser.set_defaults(refuse=parser.error, propose=False)
     group = parser.add_argument_group("names (opt-in; 'diarist speakers enrol' makes a gallery)")
     group.add_argument(
         "--gallery",
@@ -35,9 +35,12 @@ def add_gallery(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="name the voices that are enrolled in this gallery; default $DIARIST_GALLERY or the user's data folder",
     )
-    group.add_argument(
-        "--propose", action="store_true", help="also tell whom voices without a name may be, for a person to confirm"
-    )
+    if proposals:
+        group.add_argument(
+            "--propose",
+            action="store_true",
+            help="also tell whom voices without a name may be, for a person to confirm",
+        )
     add_scorer(group)
     add_config(parser, "how sure a name must be", GalleryConfig())
 

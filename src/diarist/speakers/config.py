@@ -1,4 +1,4 @@
-"""What changes which names are given."""
+"""What changes which names are given, and which voices are linked."""
 
 from __future__ import annotations
 
@@ -23,3 +23,20 @@ class GalleryConfig:
     """Options of whatever names voices."""
 
     gallery: NamingConfig = field(default_factory=NamingConfig)
+
+
+@dataclass(frozen=True)
+class LinkConfig:
+    """When two voices are one person's."""
+
+    probability: float = option(0.9, "voices that are less probably one person's are kept apart", low=0.001, high=0.999)
+    known: float = option(
+        0.5, "how probably a voice is heard in another recording too, before anything is heard", low=0.001, high=0.999
+    )
+
+
+@dataclass(frozen=True)
+class LinkingConfig:
+    """Options of whatever links voices."""
+
+    link: LinkConfig = field(default_factory=LinkConfig)
