@@ -20,8 +20,13 @@ COMMANDS = {
     "benchmark": "diarist.cli.benchmark",
     "tune": "diarist.cli.tune",
     "simulate": "diarist.cli.simulate",
+    "speakers": "diarist.cli.speakers",
     "models": "diarist.cli.models",
+    "words": "diarist.cli.words",
+    "score-words": "diarist.cli.score_words",
+    "transcribe": "diarist.cli.transcribe",
     "serve": "diarist.cli.serve",
+    "client": "diarist.cli.client",
 }
 """Command to module; a module has `HELP`, `configure(parser)` and `run(args) -> exit code`."""
 

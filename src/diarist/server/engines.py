@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 from diarist.core.config import replace_from
@@ -34,7 +35,7 @@ class Engines:
         segmentation: SegmentationModel | None = None,
         embedding: EmbeddingModel | None = None,
     ) -> None:
-        self.config, self.kind, self.fixed = config, kind, fixed
+        self.config, self.kind, self.fixed = _plain(config), kind, fixed
         self._options: dict[str, Any] = {"runtime": runtime, "segmentation": segmentation, "embedding": embedding}
         self._lock = threading.Lock()
         self._engines: dict[tuple[str, LiveConfig], LiveDiarizer] = {}
@@ -69,7 +70,7 @@ class Engines:
                     "embedding.precision": config.embedding.precision,
                 }
                 config = replace_from(live_preset(hello.preset).config, changes)
-            return hello.kind or self.kind, replace_from(config, hello.changes)
+            return hello.kind or self.kind, _plain(replace_from(config, hello.changes))
         except UsageError as error:
             raise Refusal("bad_hello", str(error)) from error
 
@@ -83,3 +84,8 @@ class Engines:
                 engine.parts()
                 self._engines[kind, config] = engine
             return engine
+
+
+def _plain(config: LiveConfig) -> LiveConfig:
+    """The same configuration, however its latency was written."""
+    return replace(config, latency=config.latency_seconds)

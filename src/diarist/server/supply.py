@@ -1,0 +1,95 @@
+"""The sound that a client sends: read in a thread, and kept until the server has looked at it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+
+import numpy as np
+
+from diarist.core.types import Float32
+
+AHEAD = 20.0
+"""Seconds of sound that are read before they can be sent."""
+_SAMPLE = 4  # bytes
+
+
+class Supply:
+    """Mono float32 `blocks` `(num_samples,)`. Made within an event loop, which calls everything but `stop()`.
+
+    Sound that is `live` is read as it comes, whether it can be sent or not; of other sound at most `AHEAD`.
+    """
+
+    def __init__(self, blocks: Iterable[Float32], sample_rate: int, *, live: bool) -> None:
+        self.failure: BaseException | None = None
+        """What reading ended with."""
+        self._rate, self._live = sample_rate, live
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+        self._room = threading.Condition()
+        self._kept: deque[tuple[int, bytes]] = deque()  # (first sample, samples)
+        self._read = 0  # samples
+        self._given = 0  # samples
+        self._stopped = self._complete = False
+        threading.Thread(target=self._work, args=(blocks,), name="diarist-client-source", daemon=True).start()
+
+    @property
+    def complete(self) -> bool:
+        """No more will come."""
+        return self._complete
+
+    def stop(self) -> None:
+        """Read no further; a read that is stuck is left behind. From any thread, or a signal's handler."""
+        self._stopped = True
+        self._call(None)
+
+    async def after(self, sample: int) -> bytes | None:
+        """Sound from this sample on, as float32 little-endian; waits for it. None at the end."""
+        while sample >= self._read:
+            if self._complete:
+                return None
+            self._news.clear()
+            await self._news.wait()
+        for first, data in self._kept:
+            num_samples = len(data) // _SAMPLE
+            if first <= sample < first + num_samples:
+                with self._room:
+                    self._given = first + num_samples
+                    self._room.notify()
+                return data[(sample - first) * _SAMPLE :]
+        raise LookupError(f"sample {sample} was forgotten")
+
+    def forget(self, sample: int) -> None:
+        """What lies before this sample is not needed any more."""
+        while self._kept and self._kept[0][0] + len(self._kept[0][1]) // _SAMPLE <= sample:
+            self._kept.popleft()
+
+    def _work(self, blocks: Iterable[Float32]) -> None:
+        try:
+            for block in blocks:
+                data = np.ascontiguousarray(block, dtype="<f4").tobytes()
+                if data:
+                    self._call(data)
+                with self._room:
+                    while not self._stopped and not self._live and self._read - self._given >= AHEAD * self._rate:
+                        self._room.wait(0.1)
+                if self._stopped:
+                    return
+        except BaseException as error:  # whatever it is, it belongs to the caller
+            self.failure = error
+        self._call(None)
+
+    def _call(self, data: bytes | None) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._take, data)
+
+    def _take(self, data: bytes | None) -> None:
+        if data is None:
+            self._complete = True
+        elif not self._complete:
+            self._kept.append((self._read, data))
+            self._read += len(data) // _SAMPLE
+        self._news.set()
