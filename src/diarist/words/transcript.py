@@ -16,8 +16,8 @@ from diarist.core.types import Float64, Int64, Transcript, Utterance, Word
 from diarist.words.assign import NOBODY, choose
 from diarist.words.sentences import vote
 from diarist.words.spans import word_spans
-from diarist.words.strict import whisperx_speakers
 from diarist.words.turns import turns_of
+from diarist.words.whisperx_dicts import assign_word_speakers
 
 
 def assign(
@@ -27,28 +27,43 @@ def assign(
     nearest: float = math.inf,
     sentences: bool = False,
     exclusive: bool = False,
-    strict: str | None = None,
 ) -> Transcript:
     """The same transcript with a speaker, and how sure that is, for each word and each utterance.
 
     `turns` is anything `diarist.words.turns.turns_of` reads. A word in which nobody talks goes to the nearest turn that
     is at most `nearest` seconds away. `sentences` keeps sentences whole (`diarist.words.sentences`), `exclusive` has at
-    most one speaker at a time before all else, `strict` follows the rules of a version of WhisperX
-    (`diarist.words.strict`), with `nearest` above 0 as its `fill_nearest`. Speakers that the transcript had before are
-    forgotten. Raises `UsageError` for turns that are none.
+    most one speaker at a time before all else. Speakers that the transcript had before are forgotten.
+
+    Raises `UsageError` for turns that are none.
     """
     texts = [text for u in transcript.utterances for text in (u.text, *(word.text for word in u.words))]
     starts, ends, owners = _laid_out(transcript)
-    known = turns_of(turns, exclusive=exclusive)
-    if strict is not None:
-        names = whisperx_speakers(starts, ends, known, fill_nearest=nearest > 0, rules=strict)
-        return _named(transcript, [(name, None) for name in names])
-    choice = choose(starts, ends, known, nearest)
+    choice = choose(starts, ends, turns_of(turns, exclusive=exclusive), nearest)
     if sentences:
         choice = vote(texts, starts, ends, owners, choice)
     trust = [float(value) for value in np.round(choice.confidence, 4)]
     chosen = [choice.name(index) for index in range(len(texts))]
     return _named(transcript, [(name, trust[i] if name is not None else None) for i, name in enumerate(chosen)])
+
+
+def assign_strictly(
+    transcript: Transcript, turns: Any, rules: str, *, fill_nearest: bool = False, exclusive: bool = False
+) -> Transcript:
+    """As WhisperX would: by the `rules` of one of its versions (`diarist.words.strict`), without a confidence.
+
+    Raises `UsageError` where those rules would end in an exception, and for turns that are none.
+    """
+    segments = [{**_plain(u), "words": [_plain(word) for word in u.words]} for u in transcript.utterances]
+    document = {"segments": segments}
+    result = assign_word_speakers(turns, document, fill_nearest=fill_nearest, strict=rules, exclusive=exclusive)
+    items = (item for segment in result["segments"] for item in (segment, *segment["words"]))
+    return _named(transcript, [(item.get("speaker"), None) for item in items])
+
+
+def _plain(item: Utterance | Word) -> dict[str, Any]:
+    """What WhisperX reads of a segment or word; what is unknown is not there."""
+    known = {"start": item.start, "end": item.end, "text": item.text}
+    return {key: value for key, value in known.items() if value is not None}
 
 
 def _laid_out(transcript: Transcript) -> tuple[Float64, Float64, Int64]:

@@ -103,6 +103,16 @@ def in_order(utterances: Iterable[Utterance]) -> list[Utterance]:
     return [utterance for _, utterance in sorted(started, key=lambda pair: pair[0])]
 
 
+def spoken_words(utterance: Utterance) -> tuple[Word, ...]:
+    """Words with their speakers: where none of them has one, the utterance's; without words, those of its text, with
+    times as in `timed_words`."""
+    if not utterance.words:
+        return timed_words(utterance)
+    if utterance.speaker is None or any(word.speaker is not None for word in utterance.words):
+        return utterance.words
+    return tuple(replace(word, speaker=utterance.speaker, confidence=utterance.confidence) for word in utterance.words)
+
+
 def timed_words(utterance: Utterance) -> tuple[Word, ...]:
     """Words that have times, as far as anything is known: a word without lies between its neighbours; an utterance
     without words is spread over its length by the number of letters."""
@@ -111,7 +121,7 @@ def timed_words(utterance: Utterance) -> tuple[Word, ...]:
         spans = word_spans([(word.start, word.end) for word in utterance.words], within)
         return tuple(
             replace(word, start=_known(start), end=_known(end))
-            for word, (start, end) in zip(utterance.words, spans, strict=True)
+            for word, (start, end) in zip(spoken_words(utterance), spans, strict=True)
         )
     texts = utterance.text.split()
     start, end = word_spans([within])[0]
@@ -147,6 +157,10 @@ def _cut(
     texts = _texts(utterance, edges)
     for number, (start, end) in enumerate(itertools.pairwise(edges)):
         piece = utterance_of(words[start:end], language, texts[number] if texts else None)
+        if not start and words[0].start is None and utterance.start is not None:
+            piece = replace(piece, start=utterance.start)
+        if end == len(words) and words[-1].end is None and utterance.end is not None:
+            piece = replace(piece, end=utterance.end)
         yield piece if piece.speaker is not None else replace(piece, speaker=utterance.speaker)
 
 

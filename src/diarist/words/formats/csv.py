@@ -9,7 +9,7 @@ from diarist.core.types import Transcript, Word
 from diarist.errors import FormatError
 from diarist.formats.fields import NO_NAME, Place, uri_of
 from diarist.words.formats.fields import ordered, share_of, speaker_of, time_of
-from diarist.words.utterances import group, in_order, timed_words
+from diarist.words.utterances import group, in_order, spoken_words
 
 COLUMNS = ("uri", "start", "end", "word", "speaker", "confidence", "score")
 NAMES = {
@@ -30,9 +30,8 @@ def dumps(transcript: Transcript) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
     for utterance in in_order(transcript.utterances):
-        for word in utterance.words or timed_words(utterance):
-            speaker = utterance.speaker if word.speaker is None else word.speaker
-            known = (_plain(word.start), _plain(word.end), word.text, speaker or "", _plain(word.confidence))
+        for word in spoken_words(utterance):
+            known = (_plain(word.start), _plain(word.end), word.text, word.speaker or "", _plain(word.confidence))
             writer.writerow((transcript.uri, *known, _plain(word.score)))
     return file.getvalue()
 

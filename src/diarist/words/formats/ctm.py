@@ -23,7 +23,7 @@ def dumps(transcript: Transcript) -> str:
             start = max(0.0, word.start or 0.0)
             length = max(0.0, (start if word.end is None else word.end) - start)
             score = "NA" if word.score is None else f"{word.score:.4f}"
-            speaker = one_word(word.speaker or utterance.speaker or NO_ONE)
+            speaker = one_word(word.speaker or NO_ONE)
             row = f"{one_word(transcript.uri)} 1 {start:.3f} {length:.3f} {one_word(word.text)} {score} lex {speaker}\n"
             rows.append((start, row))
     return "".join(row for _, row in sorted(rows, key=lambda pair: pair[0]))

@@ -37,7 +37,11 @@ def loads(text: str, *, name: str = NO_NAME) -> list[Transcript]:
 
     Raises `FormatError` with `name:line` where it is no JSON, else with the place of the value that is wrong.
     """
-    document = parsed(text, name)
+    return [from_document(parsed(text, name), name)]
+
+
+def from_document(document: Any, name: str = NO_NAME) -> Transcript:
+    """As `loads`, of a document that is parsed already. Raises `FormatError`."""
     if isinstance(document, list):
         document = {"segments": document}
     if not isinstance(document, dict) or not {"segments", "words", "word_segments", "text"} & set(document):
@@ -52,7 +56,7 @@ def loads(text: str, *, name: str = NO_NAME) -> list[Transcript]:
     if not segments and isinstance(document.get("text"), str) and document["text"].strip():
         end = time_of(document.get("duration"), f"{name}: ", "duration")
         segments = [Utterance(document["text"].strip(), None if end is None else 0.0, end)]
-    return [Transcript(tuple(segments), uri_of(name), language)]
+    return Transcript(tuple(segments), uri_of(name), language)
 
 
 def parsed(text: str, name: str) -> Any:
