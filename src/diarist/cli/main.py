@@ -16,6 +16,7 @@ from diarist.errors import Cancelled, DiaristError
 
 COMMANDS = {
     "run": "diarist.cli.run",
+    "stream": "diarist.cli.stream",
     "score": "diarist.cli.score",
     "benchmark": "diarist.cli.benchmark",
     "tune": "diarist.cli.tune",

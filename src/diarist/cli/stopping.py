@@ -1,0 +1,46 @@
+"""Signals that end a stream, not its answer."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class Stopper:
+    """While it is entered, the first Ctrl-C (or SIGTERM, SIGHUP) calls `stop`; the second one interrupts.
+
+    `exit_code` is 0, or 128 and the number of the signal that came. Outside of the main thread it does nothing.
+    """
+
+    def __init__(self, stop: Callable[[], None]) -> None:
+        self._stop = stop
+        self._before: dict[int, Any] = {}
+        self.exit_code = 0
+
+    @property
+    def asked(self) -> bool:
+        """Whether somebody asked to stop."""
+        return self.exit_code != 0
+
+    def __enter__(self) -> Stopper:
+        if threading.current_thread() is threading.main_thread():
+            for name in _NAMES:
+                number = getattr(signal, name, None)
+                if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._take)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.exit_code = 128 + number
+        self._stop()

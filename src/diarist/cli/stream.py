@@ -1,0 +1,294 @@
+"""`diarist stream SOURCE`: who is speaking, while they speak.
+
+Standard output carries the answer: lanes on a terminal, RTTM lines into a pipe, or what `--format` names. Ctrl-C ends
+the stream, not the answer: what was heard is finished and written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diarist.cli.flags import add_config, given
+from diarist.errors import DiaristError, ExtraError, UsageError
+from diarist.pipelines import live_presets
+from diarist.pipelines.config import RuntimeConfig
+from diarist.pipelines.live_config import LiveConfig
+
+if TYPE_CHECKING:
+    from diarist.audio.sources import BlockSource
+    from diarist.core.protocols import Sink
+    from diarist.core.types import Diarization
+    from diarist.pipelines.streaming import LiveDiarizer
+
+HELP = "who is speaking, live: from a microphone, a file, a pipe, a web socket or a URL"
+FORMATS = ("console", "rttm", "jsonl")
+SUFFIXES = {".rttm": "rttm", ".jsonl": "jsonl"}
+KINDS = {
+    "diarization": "diarization",
+    "speech": "speech",
+    "SpeakerDiarization": "diarization",
+    "VoiceActivityDetection": "speech",
+}
+"""What `--pipeline` takes, in our words and in diart's."""
+
+_SOURCES = (
+    "a file; microphone, microphone:2 or microphone:NAME; - (samples or a container from standard input); "
+    "ws://HOST:PORT (a web socket to call) or listen://HOST:PORT (one to be called on); any URL that FFmpeg opens"
+)
+_SAME_WEIGHTS = {"pyannote/segmentation-3.0": "segmentation-3.0"}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.usage = "%(prog)s SOURCE [options]"
+    parser.add_argument("source", metavar="SOURCE", help=_SOURCES)
+    names = "; ".join(f"{p.name}: {p.summary}" for p in live_presets.LIVE_PRESETS.values())
+    parser.add_argument(
+        "--preset", default=live_presets.DEFAULT, metavar="NAME", help=f"{names}. Default {live_presets.DEFAULT}"
+    )
+    parser.add_argument("--preset-file", metavar="FILE", help="a TOML or JSON file of values on top of the preset")
+    parser.add_argument(
+        "--pipeline",
+        choices=KINDS,
+        default="diarization",
+        metavar="NAME",
+        help="diarization (SpeakerDiarization, the default): who speaks; speech (VoiceActivityDetection): whether",
+    )
+    sound = parser.add_argument_group("sound")
+    sound.add_argument(
+        "--real-time", action="store_true", help="a file as fast as it was spoken, not as fast as it can"
+    )
+    sound.add_argument("--pace", type=float, metavar="TIMES", help="a file so many times as fast as it was spoken")
+    sound.add_argument(
+        "--sample-rate", type=int, default=16_000, metavar="HZ", help="of samples that do not say (-, web sockets)"
+    )
+    sound.add_argument(
+        "--encoding", default="s16le", metavar="NAME", help="of such samples: s16le (default), f32le, s32le, u8, ..."
+    )
+    sound.add_argument("--num-channels", type=int, default=1, metavar="N", help="of such samples, interleaved")
+    _configure_output(parser)
+    _configure_diart(parser)
+    add_config(parser, "speed", RuntimeConfig())
+    add_config(parser, "the answer (defaults are those of balanced; a preset may change them)", LiveConfig())
+
+
+def _configure_output(parser: argparse.ArgumentParser) -> None:
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="on standard output: console (lanes; the default on a terminal), rttm (lines as they are settled; the "
+        "default elsewhere), jsonl (every update)",
+    )
+    output.add_argument(
+        "--output",
+        type=Path,
+        metavar="PATH",
+        help="write RTTM into this folder, or to this file (.rttm or .jsonl), while the stream runs; without it, what "
+        "a microphone hears while it is shown on a terminal goes to the home folder, as with diart",
+    )
+    output.add_argument(
+        "--final",
+        choices=("session", "live"),
+        help="what an RTTM holds once the stream has ended: session, all of it clustered anew (the default for "
+        "--output), or live, as it was said (the default on standard output)",
+    )
+    output.add_argument(
+        "--plot",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="a picture that follows: a window, or a .png or .svg file that is drawn anew every second",
+    )
+    output.add_argument("--no-plot", action="store_true", help="neither lanes nor picture: a line a turn")
+    output.add_argument("--uri", metavar="NAME", help="what the stream is called; default: after its source")
+    output.add_argument("--quiet", action="store_true", help="no notes and warnings on standard error")
+
+
+def _configure_diart(parser: argparse.ArgumentParser) -> None:
+    """Diart's names for what has another one here."""
+    group = parser.add_argument_group("diart's names")
+    for flag, name, kind in (
+        ("--tau", "tau_active", float),
+        ("--rho", "rho_update", float),
+        ("--delta", "delta_new", float),
+        ("--segmentation", "segmentation.model", str),
+        ("--embedding", "embedding.model", str),
+    ):
+        own = "--" + name.replace("_", "-").replace(".", "-")
+        group.add_argument(
+            flag,
+            dest=f"config:{name}",
+            type=kind,
+            default=argparse.SUPPRESS,
+            metavar=name.rpartition(".")[2].upper(),
+            help=f"the same as {own}",
+        )
+    group.add_argument("--cpu", action="store_true", help="changes nothing: all runs on the CPU")
+    group.add_argument("--hf-token", metavar="TOKEN", help="for models of the hub that ask for one (HF_TOKEN)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Stream until the source ends or somebody stops it: 0, or 128 and the signal's number. Raises `DiaristError`."""
+    from diarist.audio.sources import ReadAhead
+    from diarist.cli.stopping import Stopper
+    from diarist.pipelines.flow import drain, updates
+    from diarist.pipelines.streaming import LiveDiarizer
+
+    if args.hf_token and args.hf_token.lower() not in ("true", "false"):
+        os.environ["HF_TOKEN"] = args.hf_token
+    live = LiveDiarizer(args.preset, config=_config(args), runtime=_runtime(args), kind=KINDS[args.pipeline])
+    source = _source(args)
+    ahead = ReadAhead(source)
+    with Stopper(ahead.stop) as stopper:
+        _fetch(live)
+        stream = live.start(source.uri)
+        with _sinks(args, source, live) as sinks:
+            if not stopper.asked:
+                _announce(args, source)
+            last = drain(updates(ahead if not stopper.asked else (), stream), *sinks)
+    _tell(args, source, last.session if last else None)
+    return stopper.exit_code
+
+
+def _config(args: argparse.Namespace) -> LiveConfig:
+    values = given(args, LiveConfig())
+    for name in ("segmentation.model", "embedding.model"):
+        if name in values:
+            values[name] = _SAME_WEIGHTS.get(values[name], values[name])
+    return live_presets.resolve_live(args.preset, args.preset_file, values)
+
+
+def _runtime(args: argparse.Namespace) -> RuntimeConfig:
+    from diarist.core.config import replace_from
+
+    return replace_from(RuntimeConfig(), given(args, RuntimeConfig()))
+
+
+def _source(args: argparse.Namespace) -> BlockSource:
+    from diarist.audio.sources.opening import SourceOptions, open_source
+
+    if args.real_time and args.pace is not None:
+        raise UsageError("--real-time is --pace 1: give one of them")
+    pace = 1.0 if args.real_time else args.pace
+    source = open_source(args.source, SourceOptions(args.sample_rate, args.encoding, args.num_channels, pace))
+    source.uri = args.uri or source.uri
+    return source
+
+
+def _fetch(live: LiveDiarizer) -> None:
+    """Fetch weights, at first use, where it can be seen."""
+    from diarist.cli.progress import ProgressBar
+    from diarist.models import fetch
+    from diarist.models.catalog import CATALOG
+
+    with ProgressBar() as bar:
+        names = [live.config.segmentation.model]
+        names += [live.config.embedding.model] if live.kind == "diarization" else []
+        for name in names:
+            if bar.enabled and name in CATALOG:
+                fetch.fetch(name, offline=live.runtime.offline, progress=bar.fetching)
+
+
+@contextmanager
+def _sinks(args: argparse.Namespace, source: BlockSource, live: LiveDiarizer) -> Iterator[list[Sink]]:
+    """Where the answer goes. Those that are open are closed where a later one cannot be opened."""
+    from diarist.pipelines.flow import close_all
+
+    sinks: list[Sink] = []
+    try:
+        path = _output(args, source)
+        if path is not None:
+            sinks.append(_file_sink(args, source.uri, path))
+        if args.plot is not None and not args.no_plot:
+            from diarist.audio.sinks import LivePlot
+
+            sinks.append(LivePlot(source.uri, args.plot or None))
+        sinks.append(_shown(args, source, live))
+    except BaseException:
+        close_all(sinks)
+        raise
+    yield sinks
+
+
+def _format(args: argparse.Namespace) -> str:
+    chosen: str = args.format or ("console" if sys.stdout.isatty() else "rttm")
+    return chosen
+
+
+def _shown(args: argparse.Namespace, source: BlockSource, live: LiveDiarizer) -> Sink:
+    """The sink of standard output."""
+    from diarist.audio.sinks import ConsoleLanes, ConsoleLines, JsonLines, RttmLines
+
+    format = _format(args)
+    if format == "jsonl":
+        return JsonLines(source.uri, sys.stdout)
+    if format == "rttm":
+        return RttmLines(source.uri, sys.stdout, final=args.final or "live")
+    if not args.no_plot and sys.stdout.isatty():
+        note = f"latency {live.config.latency_seconds:g} s"
+        try:
+            return ConsoleLanes(source.uri, sys.stdout, live=source.live or bool(args.real_time), note=note)
+        except ExtraError as error:
+            _note(args, str(error))
+    return ConsoleLines(sys.stdout)
+
+
+def _output(args: argparse.Namespace, source: BlockSource) -> Path | None:
+    """The file to write, its folder made; None where none is wanted."""
+    from diarist.formats.writing import safe_name
+
+    path: Path | None = args.output
+    if path is None:
+        heard_once = args.source.startswith("microphone") and _format(args) == "console"
+        return Path.home() / f"{safe_name(source.uri)}-{time.strftime('%Y%m%d-%H%M%S')}.rttm" if heard_once else None
+    if path.suffix.lower() not in SUFFIXES or path.is_dir():
+        path = path / f"{safe_name(source.uri)}.rttm"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DiaristError(f"cannot make the folder '{path.parent}': {error.strerror}") from error
+    return path
+
+
+def _file_sink(args: argparse.Namespace, uri: str, path: Path) -> Sink:
+    from diarist.audio.sinks import JsonLines, RttmWriter
+
+    args.written = path
+    if SUFFIXES[path.suffix.lower()] == "jsonl":
+        return JsonLines(uri, path)
+    return RttmWriter(uri, path, final=args.final or "session")
+
+
+def _announce(args: argparse.Namespace, source: BlockSource) -> None:
+    """Where sound is expected from, for who has to speak or call."""
+    if hasattr(source, "port"):
+        _note(args, f"listening on ws://{source.host}:{source.port}")  # type: ignore[attr-defined]
+    elif hasattr(source, "device_name"):
+        _note(args, f"listening to '{source.device_name}'; Ctrl-C ends it")
+
+
+def _tell(args: argparse.Namespace, source: BlockSource, session: Diarization | None) -> None:
+    """Warnings, the table of the session for a person, and where the answer is."""
+    for warning in (*source.warnings, *(session.warnings if session else ())):
+        _note(args, f"warning: {source.uri}: {warning}")
+    if session is not None and _format(args) == "console" and sys.stdout.isatty() and not args.no_plot:
+        from diarist.cli.table import render
+
+        sys.stdout.write(render(session))
+        sys.stdout.flush()
+    written: Any = getattr(args, "written", None)
+    if written is not None and sys.stderr.isatty():
+        _note(args, f"wrote {written}", prefix="")
+
+
+def _note(args: argparse.Namespace, text: str, prefix: str = "diarist: ") -> None:
+    if not args.quiet:
+        print(f"{prefix}{text}", file=sys.stderr)
