@@ -29,7 +29,8 @@ from diarist.core.types import Float32
 from diarist.errors import InputError
 from diarist.formats.writing import safe_name, write_aside
 from diarist.pipelines.config import PipelineConfig
-from diarist.pipelines.frontend import SECTION, Evidence, Listener, Section
+from diarist.pipelines.frontend import Evidence, Listener
+from diarist.pipelines.sections import SECTION, Section
 from diarist.pipelines.threads import single_threaded_algebra
 from diarist.stages.activity import MovingMean
 
@@ -195,7 +196,9 @@ class _Replay(Listener):
         for start in range(0, total, size):
             end = min(start + size, total)
             positions: Any = np.arange(start, min(end + self.chunks.size, total))  # in place of sound: see _trunk
-            self._hear(Section(start, end, positions, total), [], expected)
+            section = Section(start, end, positions, total)
+            self._place_last(section)
+            self._hear(section, [], expected)
         return total
 
     def _trunk(self, samples: Float32, num_fbank: int) -> Float32:

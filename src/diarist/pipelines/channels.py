@@ -17,7 +17,7 @@ from diarist.core.protocols import SegmentationModel
 from diarist.core.time import Axis
 from diarist.core.types import Float32, Turn
 from diarist.pipelines.config import TurnsConfig
-from diarist.pipelines.frontend import SECTION, Section, batches, sections
+from diarist.pipelines.sections import SECTION, Section, batches, sections
 from diarist.stages import activity, segment
 from diarist.stages.assign import NOBODY
 from diarist.stages.turns import label
@@ -52,11 +52,14 @@ def hear(
     level: list[Float32] = []
     total = 0
     for section in sections(blocks, SECTION * spec.sample_rate, spec.chunk):
-        cuts = list(batches(section, chunks))
-        parts = (segment.cut(section.samples, chunks.first(low) - section.start, num, chunks) for low, num in cuts)
-        for (low, _), heard in zip(cuts, pool.map(lambda part: segment.read(model(part), spec), parts), strict=True):
-            for chunk, row in enumerate(heard.speech, low):
-                mean.add(spec.frames.index_at(chunks.first(chunk)), row[:, None])
+        moved = None if section.total is None else segment.moved_inside(spec, chunks, section.total)
+        cuts = list(batches(section, chunks, moved))
+        parts = (segment.cut(section.samples, first - section.start, num, chunks) for _, first, num in cuts)
+        for (_, first, _), heard in zip(
+            cuts, pool.map(lambda part: segment.read(model(part), spec), parts), strict=True
+        ):
+            for chunk, row in enumerate(heard.speech):
+                mean.add(spec.frames.index_at(first + chunk * chunks.step), row[:, None])
         until = mean.last if section.last else spec.frames.index_at(section.end)
         level.append(_levels(section, spec.frames, mean.first, until))
         speech.append(mean.take(until)[:, 0])

@@ -8,7 +8,7 @@ cut by position, never by what happens to be ready: the answer does not depend o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -22,15 +22,14 @@ from diarist.core.time import Axis
 from diarist.core.types import Float32, Float64, Int64
 from diarist.errors import Cancelled
 from diarist.pipelines.config import PipelineConfig, TurnsConfig
+from diarist.pipelines.sections import SECTION, Section, batches, sections
 from diarist.stages import activity, powerset, segment
 from diarist.stages.embed import at_maps, pool_local, pool_windows
 from diarist.stages.fbank import FRAMES as FBANK
 from diarist.stages.fbank import fbank, remove_mean
 from diarist.stages.subsegments import windows
 
-SECTION = 60  # seconds; a whole number of blocks
 BLOCK = 10  # seconds of audio that the embedding trunk sees at once
-SEGMENTATION_BATCH = 16
 POOLING_BATCH = 64
 
 Result = TypeVar("Result")
@@ -42,7 +41,8 @@ class Evidence:
     """All that clustering and decoding need of a recording.
 
     `local` `(num_chunks, num_chunk_frames)` uint8: bit j is set where local speaker j talks; `chunks`, `frames` place
-    it. `speech` `(num_frames,)`: probability that anybody talks. `count` `(num_frames,)`: how many do.
+    it, and `moved` is the first sample of the last chunk where that is not on `chunks`. `speech` `(num_frames,)`:
+    probability that anybody talks. `count` `(num_frames,)`: how many do.
     `embeddings` `(num_rows, dimension)`: voices to cluster, of windows or of local speakers; of length 1 but for `vbx`.
     `times` `(num_rows,)`: the middle of each window in seconds, NaN for local speakers. `owners` `(num_rows, 2)`: the
     chunk and local speaker of each row, -1 for windows.
@@ -61,6 +61,7 @@ class Evidence:
     times: Float64
     owners: Int64
     voices: dict[int, Float32]
+    moved: int | None = None
 
     @property
     def duration(self) -> float:
@@ -73,52 +74,9 @@ class Evidence:
 
     def first_frame(self, chunk: int) -> int:
         """Where in the recording's frames a chunk begins."""
+        if self.moved is not None and chunk == len(self.local) - 1:
+            return self.frames.index_at(self.moved)
         return self.frames.index_at(self.chunks.first(chunk))
-
-
-@dataclass(frozen=True)
-class Section:
-    """Samples from `start` on, past `end` by a chunk where there are so many; `total` once the end is known."""
-
-    start: int
-    end: int
-    samples: Float32
-    total: int | None
-
-    @property
-    def last(self) -> bool:
-        """Nothing follows."""
-        return self.total == self.end
-
-
-def sections(blocks: Iterable[Float32], size: int, lookahead: int) -> Iterator[Section]:
-    """Cut a stream of blocks into sections of `size` samples that also see `lookahead` samples more."""
-    held: list[Float32] = []
-    start = num_held = 0
-    for block in blocks:
-        held.append(block)
-        num_held += len(block)
-        if num_held >= size + lookahead:
-            joined = np.concatenate(held)
-            while num_held >= size + lookahead:
-                yield Section(start, start + size, joined[: size + lookahead], None)
-                joined, start, num_held = joined[size:], start + size, num_held - size
-            held = [joined]
-    rest = np.concatenate(held) if held else np.zeros(0, dtype=np.float32)
-    total = start + num_held
-    while start < total:
-        end = min(start + size, total)
-        yield Section(start, end, rest[: size + lookahead], total)
-        rest, start = rest[size:], end
-
-
-def batches(section: Section, chunks: Axis) -> Iterator[tuple[int, int]]:
-    """`(first chunk, number of chunks)` of every batch of chunks that begin in a section."""
-    first, last = -(-section.start // chunks.step), -(-section.end // chunks.step)
-    if section.total is not None:
-        last = min(last, chunks.count_covering(section.total))
-    for low in range(first, last, SEGMENTATION_BATCH):
-        yield low, min(SEGMENTATION_BATCH, last - low)
 
 
 class Listener:
@@ -151,6 +109,8 @@ class Listener:
         self._recent_first = 0
         self._kept = np.zeros((0, 0), dtype=np.float32)  # maps from `_kept_first` on
         self._kept_first = 0
+        self._moved: int | None = None  # first sample of the last chunk, once known, where it is not on its axis
+        self._num_chunks: int | None = None
         self._unvoiced = 0  # first chunk whose voices have not been looked at
         self._stopped = False
 
@@ -177,6 +137,7 @@ class Listener:
             times=times,
             owners=owners,
             voices=self._voices,
+            moved=self._moved,
         )
 
     def _listen(self, blocks: Iterable[Float32], expected: float | None) -> int:
@@ -214,10 +175,23 @@ class Listener:
     def _segment(self, section: Section) -> list[Future[segment.LocalActivity]]:
         """Send every chunk that starts in the section to the workers."""
         futures = []
-        for low, num in batches(section, self.chunks):
-            batch = segment.cut(section.samples, self.chunks.first(low) - section.start, num, self.chunks)
+        self._place_last(section)
+        for _, first, num in batches(section, self.chunks, self._moved):
+            batch = segment.cut(section.samples, first - section.start, num, self.chunks)
             futures.append(self._submit("segmentation", self._segment_batch, batch))
         return futures
+
+    def _place_last(self, section: Section) -> None:
+        """Where the last chunk begins, once the end of the recording is in sight."""
+        if section.total is not None and self.config.segmentation.tail == "inside":
+            self._num_chunks = self.chunks.count_covering(section.total)
+            self._moved = segment.moved_inside(self.segmentation.spec, self.chunks, section.total)
+
+    def _first(self, chunk: int) -> int:
+        """First sample of a chunk."""
+        if self._moved is not None and self._num_chunks == chunk + 1:
+            return self._moved
+        return self.chunks.first(chunk)
 
     def _segment_batch(self, batch: Float32) -> segment.LocalActivity:
         return segment.read(self.segmentation(batch), self.segmentation.spec)
@@ -228,7 +202,7 @@ class Listener:
             number = powerset.unpack(batch.bits, self.segmentation.spec.num_local).sum(axis=-1)
             values = np.stack([batch.speech, batch.overlap, number], axis=-1)
             for chunk, row in zip(batch.bits, values, strict=True):
-                self._mean.add(self.frames.index_at(self.chunks.first(len(self._local))), row)
+                self._mean.add(self.frames.index_at(self._first(len(self._local))), row)
                 self._local.append(chunk[None])
         self._finish_frames(section)
         maps = self._embed(section)
@@ -239,8 +213,7 @@ class Listener:
     def _finish_frames(self, section: Section) -> None:
         until = self.frames.index_at(section.end)
         if section.last:
-            inside = self.frames.start + self.frames.size // 2
-            until = min(max(1, -(-(section.end - inside) // self.frames.step)), self._mean.last)
+            until = min(segment.num_frames(self.frames, section.end), self._mean.last)
         means = self._mean.take(until)
         before = bool(len(self._recent) and self._recent[-1])
         counted = count_speakers(means, self.config.turns, before=before)
@@ -272,7 +245,7 @@ class Listener:
         """Whether anybody talks between two samples; by the count or, where chunks are clustered, in any chunk."""
         if self.config.embedding.rows == "chunks":
             first = max(0, (start - self.chunks.size) // self.chunks.step)
-            return any(bits.any() for bits in self._local[first : -(-end // self.chunks.step)])
+            return any(bits.any() for bits in self._local[first : 1 - (-end // self.chunks.step)])  # 1: it may be moved
         low, high = self.frames.index_at(start) - self._recent_first, self.frames.index_at(end) - self._recent_first
         return bool(self._recent[max(0, low) : max(0, high)].any())
 
@@ -315,8 +288,8 @@ class Listener:
         jobs: list[tuple[int, Future[Float32]]] = []
         while self._unvoiced < len(self._local):
             chunk = self._unvoiced
-            first, last = self.chunks.span(chunk)
-            if last > section.end and not section.last:
+            first = self._first(chunk)
+            if first + self.chunks.size > section.end and not section.last:
                 break
             self._unvoiced += 1
             low = self.frames.index_at(first) - self._recent_first

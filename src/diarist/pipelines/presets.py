@@ -31,7 +31,7 @@ def _preset(name: str, summary: str, source: str, changes: Mapping[str, Any]) ->
 
 
 _PYANNOTE: Mapping[str, Any] = {
-    "segmentation": {"precision": "float32", "step": 1.0},
+    "segmentation": {"precision": "float32", "step": 1.0, "tail": "padded"},
     "embedding.precision": "float32",
     "embedding.rows": "chunks",
     "embedding.least": 0.02,

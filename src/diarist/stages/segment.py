@@ -40,6 +40,22 @@ def axis(spec: SegmentationSpec, step: float) -> Axis:
     return Axis(spec.chunk, num * frame, sample_rate=spec.sample_rate)
 
 
+def num_frames(frames: Axis, total: int) -> int:
+    """Frames of a recording of `total` samples: those whose middle is inside, but at least one."""
+    return max(1, -(-(total - frames.start - frames.size // 2) // frames.step))
+
+
+def moved_inside(spec: SegmentationSpec, chunks: Axis, total: int) -> int | None:
+    """First sample of the last chunk of a recording of `total` samples, moved back by whole frames so that its last
+    frame is the recording's; None where it need not, or cannot, be moved.
+
+    A model that hears the end of a recording followed by seconds of perfect silence does not know what to make of it.
+    """
+    last = chunks.first(chunks.count_covering(total) - 1)
+    moved = (num_frames(spec.frames, total) - spec.num_frames) * spec.frames.step
+    return moved if total > chunks.size and moved < last else None
+
+
 def cut(samples: Float32, first: int, num: int, chunks: Axis) -> Float32:
     """`num` chunks from sample `first` of `samples` on, silence beyond the end: `(num, chunks.size)`.
 

@@ -6,17 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from diarist.core.config import replace_from
 from diarist.core.events import Emitter
-from diarist.core.time import Axis
 from diarist.errors import ConfigError
 from diarist.models.toy import VOICES, ToyEmbedding, ToySegmentation
-from diarist.pipelines import frontend
 from diarist.pipelines.config import PipelineConfig
-from diarist.pipelines.frontend import Listener, batches, sections
+from diarist.pipelines.frontend import Listener
 from diarist.stages import segment
 from diarist.stages.embed import pool_local
 from diarist.stages.fbank import fbank, remove_mean
@@ -38,34 +34,6 @@ def changed(**values):
     return replace_from(PIPELINE, {name.replace("__", "."): value for name, value in values.items()})
 
 
-@given(st.lists(st.integers(0, 30), max_size=12), st.integers(1, 25), st.integers(1, 12))
-def test_sections_tile_the_recording_and_see_ahead(lengths, size, lookahead):
-    whole = np.arange(sum(lengths), dtype=np.float32)
-    cut = list(sections(iter(np.split(whole, np.cumsum(lengths)[:-1]) if lengths else []), size, lookahead))
-    assert [s.start for s in cut] == list(range(0, len(whole), size))
-    assert [s.end for s in cut] == [min(s.start + size, len(whole)) for s in cut]
-    assert [s.last for s in cut] == [False] * (len(cut) - 1) + [True] * bool(len(whole))
-    for section in cut:
-        np.testing.assert_array_equal(section.samples, whole[section.start : section.start + size + lookahead])
-        assert section.total in (None, len(whole))
-
-
-@given(st.integers(1, 500), st.integers(5, 60), st.integers(1, 40), st.integers(1, 90), st.sampled_from([1, 3, 16]))
-def test_every_chunk_is_in_one_batch_of_the_section_in_which_it_begins(total, size, step, section_size, most):
-    chunks = Axis(size, min(step, size))
-    original, frontend.SEGMENTATION_BATCH = frontend.SEGMENTATION_BATCH, most
-    try:
-        seen = []
-        for section in sections([np.zeros(total, np.float32)], section_size, size):
-            for first, num in batches(section, chunks):
-                assert 1 <= num <= most
-                seen += range(first, first + num)
-                assert all(section.start <= chunks.first(i) < section.end for i in range(first, first + num))
-    finally:
-        frontend.SEGMENTATION_BATCH = original
-    assert seen == list(range(chunks.count_covering(total)))
-
-
 def whole_maps(samples):
     """The maps of every ten seconds, by themselves."""
     parts = []
@@ -75,17 +43,23 @@ def whole_maps(samples):
     return np.concatenate(parts)
 
 
-@pytest.mark.parametrize("step, seconds", [(2.5, 150), (1.0, 75.3), (10.0, 130), (2.5, 7)])
-def test_evidence_is_what_the_whole_recording_gives_at_once(step, seconds):
+@pytest.mark.parametrize("tail", ["inside", "padded"])
+@pytest.mark.parametrize("step, seconds", [(2.5, 150), (1.0, 75.3), (10.0, 130), (2.5, 7), (2.5, 121.3), (7.5, 61)])
+def test_evidence_is_what_the_whole_recording_gives_at_once(step, seconds, tail):
     samples = recording(60, 3)[0][: int(seconds * RATE)]
-    evidence = listen(np.array_split(samples, 7), changed(segmentation__step=step))
+    evidence = listen(np.array_split(samples, 7), changed(segmentation__step=step, segmentation__tail=tail))
     chunks = segment.axis(SPEC, step)
     num_chunks = chunks.count_covering(len(samples))
-    heard = segment.read(ToySegmentation()(segment.cut(samples, 0, num_chunks, chunks)), SPEC)
+    starts = [chunks.first(chunk) for chunk in range(num_chunks)]
+    if tail == "inside" and seconds > 10:
+        starts[-1] = min(starts[-1], (-(-(len(samples) - 495) // 270) - 589) * 270)
+    whole = np.concatenate([samples, np.zeros(160_000, np.float32)])
+    heard = segment.read(ToySegmentation()(np.stack([whole[start : start + 160_000] for start in starts])), SPEC)
     assert (evidence.local == heard.bits).all() and evidence.chunks == chunks and evidence.frames == SPEC.frames
     total = np.zeros((3, 10_000))
     for chunk in range(num_chunks):
-        span = slice(chunks.first(chunk) // 270, chunks.first(chunk) // 270 + SPEC.num_frames)
+        assert evidence.first_frame(chunk) == starts[chunk] // 270
+        span = slice(starts[chunk] // 270, starts[chunk] // 270 + SPEC.num_frames)
         total[:, span] += [heard.speech[chunk], heard.overlap[chunk], np.ones(SPEC.num_frames)]
     num_frames = len(evidence.speech)
     assert evidence.frames.middle(num_frames - 1) < seconds <= evidence.frames.middle(num_frames) + 1e-9
@@ -102,7 +76,7 @@ def test_voices_are_those_of_the_whole_map(rows):
     maps = whole_maps(samples)
     assert len(evidence.voices) > 10
     for chunk, voices in evidence.voices.items():
-        first = evidence.chunks.first(chunk)
+        first = evidence.first_frame(chunk) * 270
         inside = maps[first // 320 : first // 320 + 500]
         middles = (np.arange(len(inside)) + first // 320) * 320 + 280  # of the maps, in samples
         nearest = np.clip(np.rint((middles - first - 495.5) / 270), 0, SPEC.num_frames - 1).astype(int)

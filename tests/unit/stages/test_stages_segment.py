@@ -42,6 +42,21 @@ def test_a_step_longer_than_a_chunk_would_leave_gaps():
         segment.axis(SegmentationSpec(160_000, 589, Axis(991, 270), 3, 2), 10.1)
 
 
+@given(st.integers(1, 3000), st.integers(1, 40), st.integers(1, 9), st.integers(1, 40))
+def test_the_last_chunk_is_moved_so_that_it_ends_with_the_recording(total, num_frames, frame, frames_apart):
+    heard = SegmentationSpec((num_frames + 2) * frame, num_frames, Axis(3 * frame, frame), 3, 2)
+    chunks = Axis(heard.chunk, min(frames_apart, num_frames) * frame)
+    last = chunks.first(chunks.count_covering(total) - 1)
+    wanted = segment.num_frames(heard.frames, total)
+    assert heard.frames.middle(wanted - 1) * 16_000 < total + frame or wanted == 1
+    moved = segment.moved_inside(heard, chunks, total)
+    if moved is None:
+        assert total <= heard.chunk or last // frame + num_frames <= wanted
+    else:
+        assert last - chunks.step < moved < last and moved % frame == 0
+        assert moved // frame + num_frames == wanted and moved + heard.chunk - total < 2 * frame + 1
+
+
 @pytest.mark.parametrize("num_local, most", [(3, 2), (4, 2), (2, 2), (4, 3), (8, 2)])
 def test_powerset_is_read_as_the_sets_that_it_names(num_local, most):
     """Brute force over a set of names: the winning set gives the bits, summed sets the probabilities."""
