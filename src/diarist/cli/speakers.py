@@ -129,7 +129,7 @@ def _import(args: argparse.Namespace) -> int:
         raise UsageError(different_models(gallery.path, str(gallery.model), model))
     added = gallery.add_people(people)
     known = sum(len(person.voices) for person in people) - added
-    told = f", {_count(known, 'voice')} were there already" if known else ""
+    told = f", {known} known already" if known else ""
     print(f"{_count(len(people), 'person', 'people')}, {_count(added, 'new voice')}{told}", file=sys.stderr)
     return 0
 

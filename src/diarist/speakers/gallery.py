@@ -181,7 +181,10 @@ class Gallery:
         try:
             if not (isinstance(blob, bytes) and isinstance(seconds, float) and isinstance(quality, float)):
                 raise ValueError
-            return Voice(np.frombuffer(blob, "<f4").astype(np.float32), seconds, model, quality, str(source))
+            vector = np.frombuffer(blob, "<f4").astype(np.float64)
+            if not abs(np.linalg.norm(vector) - 1) < 1e-3:  # as every voice is: bytes that changed on the disk show
+                raise ValueError
+            return Voice(vector.astype(np.float32), seconds, model, quality, str(source))
         except (ValueError, InputError) as error:
             raise FormatError(f"the gallery '{self.path}' is damaged: a voice in it cannot be read") from error
 

@@ -31,7 +31,7 @@ class Voice:
 
     def __post_init__(self) -> None:
         vector = np.asarray(self.embedding, dtype=np.float32)
-        length = float(np.linalg.norm(vector)) if vector.ndim == 1 and len(vector) else 0.0
+        length = float(np.linalg.norm(vector.astype(np.float64))) if vector.ndim == 1 and len(vector) else 0.0
         if not (np.isfinite(length) and length > 0):
             raise InputError(f"the voice of '{self.source}' is no vector with a direction: it cannot be used")
         if not (0 < self.seconds < float("inf") and 0 <= self.quality <= 1):
@@ -40,7 +40,7 @@ class Voice:
                 f"not {self.seconds:g} and {self.quality:g}"
             )
         if abs(length - 1) > 1e-5:  # as it is where it is of length 1: the same bytes in, the same out
-            vector = vector / np.float32(length)
+            vector = (vector / length).astype(np.float32)
         object.__setattr__(self, "embedding", vector)
 
 
