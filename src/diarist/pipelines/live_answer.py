@@ -100,7 +100,7 @@ def whole(session: Session, known: Known, parts: Listening, seconds: float, uri:
         two = np.where(count >= 2, 2, 0).astype(np.uint8)
         pairs, _ = top_speakers(_matched(session, by_frame, voices, parts.num_local), two, len(voices), fill=False)
         speakers = speakers_by_frame(count, by_frame, pairs)
-        names = cluster_names(known, np.asarray(session.said, np.int64), labels, len(voices))
+        names = cluster_names(known, np.array(session.said, np.int64), labels, len(voices))
     config = parts.offline.turns
     turns, order = to_turns(
         speakers,

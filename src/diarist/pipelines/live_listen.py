@@ -23,13 +23,13 @@ from diarist.stages.fbank import FRAMES as FBANK
 from diarist.stages.fbank import fbank
 from diarist.stages.online import overlap_weights
 
-MEAN = 10.0  # seconds whose mean is taken off the features
+MEAN = 10.0  # seconds whose mean is taken off the features: the block of a recording
 
 
 @dataclass
 class Sound:
     """What a stream remembers of its sound: `samples` up to sample `heard`, `features` up to it, `maps` from map
-    `first_map` on. All but the maps, which the session needs for longer, is of a fixed length."""
+    `first_map` on. All of a fixed length."""
 
     samples: Float32
     features: Float32
@@ -52,10 +52,10 @@ class Sound:
             out[low - first : high - first] = self.samples[low - start : high - start]
         return out
 
-    def forget_maps(self, before: int) -> None:
-        """Drop the maps before number `before`."""
-        drop = min(max(0, before - self.first_map), len(self.maps))
-        self.maps, self.first_map = self.maps[drop:], self.first_map + drop
+    def some_features(self, first: int, last: int) -> Float32:
+        """Features `first` to `last` of the stream, those of them that are remembered."""
+        start = self.num_features - len(self.features)
+        return self.features[max(0, first - start) : max(0, last - start)]
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,8 @@ class Ears:
         longest = max(spec.chunk, segmentation.spec.chunk)  # the session hears chunks of the model's own length
         self._keep = longest + config.step_samples + 2 * self.frames.step + FBANK.size
         self._mean = round(MEAN * spec.sample_rate) // FBANK.step
+        self._num_features = self._mean + config.step_samples // FBANK.step + FBANK.size // FBANK.step
+        self._num_maps = config.duration_samples // self.maps.step + 1
 
     def start(self) -> Sound:
         """Before the first sample."""
@@ -104,14 +106,18 @@ class Ears:
         sound.samples = np.concatenate([sound.samples, block])[-self._keep :]
         sound.heard += len(block)
 
+    def frame_at(self, sample: int) -> int:
+        """The first frame whose middle is not before a sample."""
+        return max(0, -(-(sample - self.frames.start - self.frames.size // 2) // self.frames.step))
+
     def _start(self, sound: Sound) -> int:
-        """First sample of the window, on the grid of frames; negative before the first window is full."""
-        chunk = self.segmentation.spec.chunk
-        return (sound.heard - chunk) // self.frames.step * self.frames.step
+        """First frame of the window, whose last frame is the newest of which half is heard; negative before the first
+        window is full."""
+        return self.frame_at(sound.heard) - self.segmentation.spec.num_frames
 
     def _window(self, sound: Sound) -> Float32:
-        """The newest `chunk` samples, silence before the first one."""
-        return sound.piece(self._start(sound), self.segmentation.spec.chunk)
+        """The newest `chunk` samples, silence before the first and after the last one."""
+        return sound.piece(self._start(sound) * self.frames.step, self.segmentation.spec.chunk)
 
     def _embed(self, sounds: Sequence[Sound]) -> None:
         """Bring every stream's maps up to what it has heard."""
@@ -121,7 +127,9 @@ class Ears:
             block, num_new = self._features(sound)
             if num_new:
                 new = self.embedding.frames(block[None])[0][-num_new:]
-                sound.maps = np.concatenate([sound.maps, new]) if len(sound.maps) else new
+                maps = np.concatenate([sound.maps, new]) if len(sound.maps) else new
+                drop = max(0, len(maps) - self._num_maps)
+                sound.maps, sound.first_map = maps[drop:], sound.first_map + drop
 
     def _features(self, sound: Sound) -> tuple[Float32, int]:
         """Features of the sound that is new, and of its context before it; how many maps are new."""
@@ -131,7 +139,7 @@ class Ears:
         from_sample = sound.num_features * FBANK.step - first_sample
         new = fbank(sound.samples[from_sample:], num_mels=spec.num_mels, window=spec.window, scale=spec.scale)
         sound.num_features += len(new)
-        sound.features = np.concatenate([sound.features, new])[-self._mean :]
+        sound.features = np.concatenate([sound.features, new])[-self._num_features :]
         num_new = sound.num_features // stride - sound.last_map
         last = sound.num_features // stride * stride
         context = round(self.config.embedding.context * spec.sample_rate / FBANK.step) // stride * stride
@@ -140,13 +148,13 @@ class Ears:
         first = max(first, -(-offset // stride) * stride)
         block = sound.features[first - offset : last - offset]
         if spec.window != "raw":
-            block = block - sound.features.mean(axis=0)
+            block = block - sound.features[-self._mean :].mean(axis=0)
         return block, num_new
 
     def _read(self, sound: Sound, scores: Float32) -> Look:
         """Scores `(num_frames, num_classes)` of the newest window to what it shows."""
         spec = self.segmentation.spec
-        first = self._start(sound) // self.frames.step + spec.num_frames - self.num_frames
+        first = self._start(sound) + spec.num_frames - self.num_frames
         skip = max(0, -first)  # frames before the first sample
         scores, first = scores[skip:], first + skip
         speech = segment.read(scores[None], spec).speech[0]

@@ -20,18 +20,20 @@ from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.core.time import Axis
 from diarist.core.types import Float32, Float64, Int64
 from diarist.pipelines.config import PipelineConfig
-from diarist.pipelines.frontend import count_speakers
+from diarist.pipelines.frontend import BLOCK, count_speakers
 from diarist.pipelines.live_listen import Sound
 from diarist.pipelines.live_state import ragged, split
 from diarist.stages import powerset, segment
 from diarist.stages.activity import MovingMean
 from diarist.stages.assign import NOBODY
 from diarist.stages.embed import at_maps, pool_local, pool_windows
+from diarist.stages.fbank import FRAMES as FBANK
+from diarist.stages.fbank import remove_mean
 from diarist.stages.subsegments import runs, windows
 from diarist.stages.summary import Rows
 
 LONGEST = 10.0  # seconds; a longer stretch of one voice is cut into windows before it ends
-SAID_FRAMES = 2048  # half a minute of frames
+SAID_FRAMES = 4096  # a minute of frames
 QUANTUM = 127.0  # of a unit voice's largest value, in eight bits
 
 
@@ -59,7 +61,14 @@ class Session:
     waiting: list[tuple[int, NDArray[np.uint8]]] = field(default_factory=list)
     overlaps: list[Overlap] = field(default_factory=list)
     num_chunks: int = 0
+    maps: Float32 = field(default_factory=lambda: np.zeros((0, 0), np.float32))  # from map `first_map` on
+    first_map: int = 0
     unpooled: int = 0
+
+    @property
+    def last_map(self) -> int:
+        """Past the last map."""
+        return self.first_map + len(self.maps)
 
     @classmethod
     def start(cls, most_rows: int, dimension: int) -> Session:
@@ -76,6 +85,7 @@ class Session:
             "first": self.mean.first,
             "most": self.rows.most,
             "num_chunks": self.num_chunks,
+            "first_session_map": self.first_map,
             "unpooled": self.unpooled,
             "waiting": [first for first, _ in self.waiting],
             "overlaps": [look.first for look in self.overlaps],
@@ -88,6 +98,7 @@ class Session:
         voices = [look.voices for look in self.overlaps]
         return {
             "open_frames": self.mean.held,
+            "session_maps": self.maps,
             "row_sums": self.rows.sums[: len(self.rows)],
             "row_sizes": self.rows.sizes[: len(self.rows)],
             "speech": np.frombuffer(bytes(self.speech), np.uint8),
@@ -118,6 +129,8 @@ class Session:
             list(zip(facts["waiting"], waiting, strict=True)),
             [Overlap(*one) for one in zip(facts["overlaps"], pairs, arrays["overlap_voices"], strict=True)],
             facts["num_chunks"],
+            arrays["session_maps"],
+            facts["first_session_map"],
             facts["unpooled"],
         )
 
@@ -161,6 +174,7 @@ class Recorder:
         self._hop = offline.embedding.hop * per_second
         self._least = round(offline.embedding.least * per_second)
         self._longest = round(LONGEST * per_second)
+        self._block = BLOCK * maps.sample_rate // FBANK.step
 
     def add(self, session: Session, sound: Sound, said: Said) -> None:
         """Hear the chunk that has become whole, if one has."""
@@ -168,13 +182,9 @@ class Recorder:
             first = self.chunks.first(session.num_chunks)
             self._hear(session, sound.piece(first, self.chunks.size), first)
             session.num_chunks += 1
-            self._advance(session, sound, said, self.frames.index_at(self.chunks.first(session.num_chunks)))
-        if self.embedding is None:
-            sound.forget_maps(sound.last_map)
-            return
-        held = [first * self.frames.step // self.maps.step for first, _ in session.waiting]
-        recent = (sound.heard - self.chunks.size - self.chunks.step) // self.maps.step
-        sound.forget_maps(min([session.unpooled, recent, *held]))
+            self._settle(session, self.frames.index_at(self.chunks.first(session.num_chunks)))
+        while self._embed(session, sound, self._block):
+            self._pool(session, said)
 
     def close(self, session: Session, sound: Sound, said: Said) -> None:
         """Hear what is left: no sound follows."""
@@ -186,7 +196,9 @@ class Recorder:
             first = min(first, (until - self.spec.num_frames) * self.frames.step)
         if until > session.mean.last:
             self._hear(session, sound.piece(first, self.chunks.size), first)
-        self._advance(session, sound, said, min(until, session.mean.last), last=True)
+        self._settle(session, min(until, session.mean.last))
+        self._embed(session, sound, 1)
+        self._pool(session, said, last=True)
 
     def _hear(self, session: Session, samples: Float32, first: int) -> None:
         """Take in what the model says of a chunk."""
@@ -194,27 +206,47 @@ class Recorder:
         number = powerset.unpack(heard.bits, self.spec.num_local).sum(axis=-1)
         frame = self.frames.index_at(first)
         session.mean.add(frame, np.stack([heard.speech, heard.overlap, number], axis=-1)[0])
-        session.waiting.append((frame, heard.bits[0]))
+        if self.embedding is not None:
+            session.waiting.append((frame, heard.bits[0]))
 
-    def _advance(self, session: Session, sound: Sound, said: Said, until: int, *, last: bool = False) -> None:
-        """Settle the frames before `until`, and what follows from them."""
+    def _settle(self, session: Session, until: int) -> None:
+        """Count the speakers of the frames before `until`."""
         if until > session.mean.first:
             before = bool(session.count and session.count[-1])
             means = session.mean.take(until)
             session.count += count_speakers(means, self.offline.turns, before=before).tobytes()
             session.speech += np.rint(np.clip(means[:, 0], 0, 1) * 255).astype(np.uint8).tobytes()
-        if self.embedding is None:
-            session.waiting.clear()
-            return
-        self._pool_windows(session, sound, said, last=last)
-        self._pool_overlaps(session, sound, last=last)
 
-    def _pool_windows(self, session: Session, sound: Sound, said: Said, *, last: bool) -> None:
+    def _embed(self, session: Session, sound: Sound, least: int) -> bool:
+        """Maps of the next block, `BLOCK` seconds but at least `least` features long; whether there was one."""
+        if self.embedding is None:
+            return False
+        spec = self.embedding.spec
+        first = session.last_map * spec.map_stride
+        features = sound.some_features(first, min(first + self._block, sound.num_features))
+        num_maps = len(features) // spec.map_stride
+        if len(features) < least or not num_maps:
+            return False
+        new = self.embedding.frames(remove_mean(features)[None])[0][:num_maps]
+        session.maps = np.concatenate([session.maps, new]) if len(session.maps) else new
+        return True
+
+    def _pool(self, session: Session, said: Said, *, last: bool = False) -> None:
+        """Voices from the maps, which are forgotten where nothing needs them any more."""
+        if self.embedding is None:
+            return
+        self._pool_windows(session, said, last=last)
+        self._pool_overlaps(session, last=last)
+        needed = [first * self.frames.step // self.maps.step for first, _ in session.waiting]
+        drop = min([session.unpooled, *needed]) - session.first_map
+        session.maps, session.first_map = session.maps[max(0, drop) :], session.first_map + max(0, drop)
+
+    def _pool_windows(self, session: Session, said: Said, *, last: bool) -> None:
         """Make windows of the stretches of one voice that have ended, or have grown too long to wait for the end."""
         assert self.embedding is not None
         settled = len(session.count) * self.frames.step // self.maps.step
-        stop = min(settled, sound.last_map) if not last else sound.last_map
-        start = max(session.unpooled, sound.first_map)
+        stop = session.last_map if last else min(settled, session.last_map)
+        start = session.unpooled
         if stop <= start or (not last and stop - start < self._size):
             return
         low = start * self.maps.step // self.frames.step
@@ -230,7 +262,7 @@ class Recorder:
         spans = windows(single, size=self._size, hop=self._hop, least=self._least)
         if len(spans) == 0:
             return
-        maps = sound.maps[start - sound.first_map : stop - sound.first_map]
+        maps = session.maps[start - session.first_map : stop - session.first_map]
         voices = pool_windows(self.embedding, maps, spans, single)
         for span, voice in zip(spans, voices, strict=True):
             if np.isfinite(voice).all():
@@ -243,19 +275,21 @@ class Recorder:
     def _add_row(self, session: Session, voice: Float32) -> None:
         moved = session.rows.add(voice)
         if moved is not None:
-            session.row_of = array("q", moved[np.asarray(session.row_of)].tobytes())
+            session.row_of = array("q", moved[window_rows(session)].tobytes())
 
-    def _pool_overlaps(self, session: Session, sound: Sound, *, last: bool) -> None:
+    def _pool_overlaps(self, session: Session, *, last: bool) -> None:
         """Keep the local speakers of chunks in which two talk at once, as the settled count has it."""
         assert self.embedding is not None
         while session.waiting:
             first, bits = session.waiting[0]
-            if first + len(bits) > len(session.count) and not last:
+            low = -(-first * self.frames.step // self.maps.step)
+            num_maps = len(bits) * self.frames.step // self.maps.step
+            ready = first + len(bits) <= len(session.count) and low + num_maps <= session.last_map
+            if not ready and not last:
                 return
             session.waiting.pop(0)
             counted = np.frombuffer(session.count, np.uint8)[first : first + len(bits)]
-            low = max(sound.first_map, -(-first * self.frames.step // self.maps.step))
-            maps = sound.maps[low - sound.first_map :][: len(bits) * self.frames.step // self.maps.step]
+            maps = session.maps[low - session.first_map :][:num_maps]
             if not (counted >= 2).any() or not len(maps):
                 continue
             frames = Axis(self.frames.size, self.frames.step, self.frames.first(first))
@@ -269,9 +303,9 @@ class Recorder:
 
 def times(session: Session, maps: Axis) -> Float64:
     """Middle of each window in seconds, `(num_windows,)`."""
-    return np.asarray(session.middles, dtype=np.float64) / 2 * maps.step / maps.sample_rate
+    return np.array(session.middles, dtype=np.float64) / 2 * maps.step / maps.sample_rate
 
 
 def window_rows(session: Session) -> Int64:
     """The row that stands for each window, `(num_windows,)`."""
-    return np.asarray(session.row_of, dtype=np.int64)
+    return np.array(session.row_of, dtype=np.int64)

@@ -260,7 +260,7 @@ class Stream:
         """Put right what is known of the speakers; who has turned out to be whom."""
         assert self._revision is not None
         found, self._revision = self._revision.found.result(), None
-        said = np.asarray(self._session.said[: len(found.labels)], np.int64)
+        said = np.array(self._session.said[: len(found.labels)], np.int64)
         self._known, gone = revise(self._known, said, found.labels, found.sums, self.parts.config.max_speakers)
         if gone:
             self._session.rename(gone)
@@ -271,7 +271,7 @@ class Stream:
     def _answer(self, settled: int) -> tuple[list[Turn], list[Turn]]:
         """Turns that are settled now, up to sample `settled`, and those after them."""
         parts, config = self.parts, self.parts.config
-        begin, middle, end = (self._frame(at) for at in (self._settled, settled, self._sound.heard))
+        begin, middle, end = (parts.ears.frame_at(at) for at in (self._settled, settled, self._sound.heard))
         scores, names = aggregate(self._looks, begin, end, config.aggregation)
         labels = [parts.label(name) for name in names]
         cut, tau, frames = middle - begin, config.tau_active, parts.frames
@@ -283,11 +283,6 @@ class Stream:
         self._said.add(begin, loudest)
         self._settled = settled
         return final, tentative
-
-    def _frame(self, sample: int) -> int:
-        """The first frame whose middle is not before a sample."""
-        frames = self.parts.frames
-        return max(0, -(-(sample - frames.start - frames.size // 2) // frames.step))
 
 
 def step(streams: Sequence[Stream], num_samples: int | None = None) -> list[Update]:
