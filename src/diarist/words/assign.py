@@ -4,7 +4,8 @@ Nearest by edge: the silence between a word and a turn counts, not where the tur
 microseconds, so that ties are ties; a tie goes to the speaker whose turn begins first.
 
 A word that one speaker covers has that turn's confidence. Silence inside the word and other voices in it take their
-share away; a word that nobody covers has half at the edge of a turn, and half of it again with each second from there.
+share away; a word that nobody covers has `AT_THE_EDGE` of a turn that it touches, and half of it with each second from
+there.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from diarist.core.types import Float64, Int64, Turn
 PER_SECOND = 1_000_000  # ticks of the clock on which times are compared
 LONGEST = 1e9  # seconds; times further out are brought in, so that sums of ticks stay exact
 MOST_PAIRS = 1_000_000  # of spans and turns in memory at once
+AT_THE_EDGE = 0.7  # confidence in the nearest turn where it touches (measured: benchmarks/words_rules.py)
 NOBODY = -1
 FAR = np.iinfo(np.int64).max  # ticks to a turn that is not there
 
@@ -92,7 +94,7 @@ class _Index:
             inside = (gap == 0) & (lonely.starts == lonely.ends)
             reached |= inside
             num_there = np.searchsorted(self.starts, lonely.ends, "right") - np.searchsorted(self.ended, lonely.starts)
-            closeness = np.where(inside, 1 / np.maximum(num_there, 1), 0.5 * 2.0 ** (-gap / PER_SECOND))
+            closeness = np.where(inside, 1 / np.maximum(num_there, 1), AT_THE_EDGE * 2.0 ** (-gap / PER_SECOND))
             speakers[alone[reached]] = self.speakers[turn[reached]]
             confidence[alone[reached]] = (self.confidence[turn] * closeness)[reached]
         return speakers, np.clip(confidence, 0.0, 1.0)

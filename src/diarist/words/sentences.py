@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 
 from diarist.core.types import Float64, Int64
-from diarist.words.assign import NOBODY, Choice
+from diarist.words.assign import LONGEST, NOBODY, Choice
 
 PAUSE = 2.0  # seconds; who is silent so long has ended his sentence
-LONGEST = 60  # words; a longer stretch without a full stop is no sentence, and is left alone
+MOST_WORDS = 60  # a longer stretch without a full stop is no sentence, and is left alone
 SHORTEST = 0.05  # seconds that a word without length counts in the vote
 ENDS = frozenset(".?!…。？！．｡؟۔।॥։؛።")
 """What a sentence ends with, in the scripts that Whisper writes."""
@@ -28,7 +28,8 @@ def vote(texts: Sequence[str], starts: Float64, ends: Float64, owners: Int64, ch
     """
     speakers, confidence = choice.speakers.copy(), choice.confidence.copy()
     words = np.flatnonzero(owners != NOBODY)
-    weight = np.maximum(np.nan_to_num(ends - starts), SHORTEST)
+    starts, ends = np.clip(starts, -LONGEST, LONGEST), np.clip(ends, -LONGEST, LONGEST)
+    weight = np.maximum(np.nan_to_num(np.abs(ends - starts)), SHORTEST)
     for sentence in sentences([texts[int(word)] for word in words], starts[words], ends[words]):
         part = words[sentence]
         winner = _majority(speakers[part], weight[part])
@@ -63,7 +64,7 @@ def sentences(texts: Sequence[str], starts: Float64, ends: Float64) -> Iterator[
         is_last = index + 1 == len(texts)
         pauses = not is_last and starts[index + 1] - ends[index] >= PAUSE
         if ends_sentence(text) or pauses:
-            if index - begin < LONGEST and ends_sentence(text):
+            if index - begin < MOST_WORDS and ends_sentence(text):
                 yield slice(begin, index + 1)
             begin = index + 1
 
