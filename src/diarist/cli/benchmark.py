@@ -7,16 +7,18 @@ import dataclasses
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diarist.cli.flags import add_config, given
+from diarist.cli.flags import LIVE_ALIASES, add_config, given
 from diarist.cli.scoring import add_scoring, convention_of
 from diarist.core.events import Event
 from diarist.errors import DiaristError, UsageError
-from diarist.pipelines import presets
+from diarist.pipelines import live_presets, presets
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
+from diarist.pipelines.live_config import LiveConfig
+from diarist.pipelines.live_presets import LIVE_PRESETS
 
 if TYPE_CHECKING:
     from diarist.cli.progress import ProgressBar
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from diarist.evaluation.systems import System
 
 HELP = "errors, speed and memory of one or several systems over recordings with references"
-LIVE = ("--step", "--latency", "--tau-active", "--tau", "--rho-update", "--rho", "--delta-new", "--delta")
+_SHARED = ("segmentation.model", "segmentation.precision", "embedding.model", "embedding.precision")  # with LiveConfig
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,10 +45,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON (rates are fractions of 1), not tables")
     _add_systems(parser)
     add_scoring(parser, breakdown=True)
-    for flag in LIVE:
-        parser.add_argument(flag, action=_Later, help=argparse.SUPPRESS)
-    parser.add_argument("--batch-size", action=_NoBatch, help=argparse.SUPPRESS)
     add_config(parser, "speed", RuntimeConfig())
+    add_config(
+        parser,
+        "the answer of every --live (defaults are those of balanced; models as below)",
+        LiveConfig(),
+        nested=False,
+        aliases=LIVE_ALIASES,
+    )
     add_config(parser, "the answer of every --system (defaults are those of balanced)", PipelineConfig())
 
 
@@ -64,6 +70,22 @@ def _add_systems(parser: argparse.ArgumentParser) -> None:
         f"Default {presets.DEFAULT}",
     )
     group.add_argument(
+        "--live",
+        dest="live",
+        action="append",
+        default=[],
+        metavar="[NAME=]PRESET",
+        help=f"a live pipeline, fed step by step: {', '.join(LIVE_PRESETS)}, or a preset file; may be given again. "
+        "--step, --latency, --tau-active and so on mean one live pipeline, where nothing else is named",
+    )
+    group.add_argument(
+        "--batch-size",
+        metavar="N",
+        type=int,
+        default=1,
+        help="steps that a --live is given at once: the same answer, sooner; each then counts as its share. Default 1",
+    )
+    group.add_argument(
         "--command",
         dest="commands",
         action="append",
@@ -75,25 +97,6 @@ def _add_systems(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--attribute", action="store_true", help="swap stages of --system for oracles, and say where errors come from"
     )
-
-
-class _Later(argparse.Action):
-    """diart's options of the live pipeline."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        raise UsageError(
-            f"{option_string} belongs to the live pipeline, which comes with the streaming engine; offline, chunks "
-            f"are --segmentation-step apart"
-        )
-
-
-class _NoBatch(argparse.Action):
-    """diart's option, which can change nothing here."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        raise UsageError(
-            "--batch-size means nothing here: batches are fixed; --num-workers and --num-threads go faster"
-        )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -142,26 +145,61 @@ def _print(done: Benchmark, args: argparse.Namespace) -> int:
 
 
 def _systems(args: argparse.Namespace) -> list[System]:
-    """What was asked for, in the order given: presets and preset files, then commands."""
+    """What was asked for, in the order given: presets and preset files, then live ones, then commands."""
     from diarist.evaluation.attribute import Attributed
     from diarist.evaluation.systems import Command, Offline
 
-    if args.attribute and args.commands:
-        raise UsageError("--attribute swaps stages of our own pipeline: a --command has none to swap")
+    live = {name: value for name, value in given(args, LiveConfig()).items() if "." not in name}
+    if live and not (args.systems or args.live or args.commands):
+        args.live = [live_presets.DEFAULT]
+    _check_systems(args, live)
     changes, runtime = given(args, PipelineConfig()), _runtime(args)
-    if args.commands and not args.systems and changes:
-        raise UsageError("options of the answer change a --system, and only commands were given: add --system balanced")
     systems: list[System] = []
-    for text in args.systems or ([] if args.commands else [presets.DEFAULT]):
-        name, value = _named(text)
-        file = Path(value) if value.lower().endswith((".toml", ".json")) else None
+    for text in args.systems or ([] if args.live or args.commands else [presets.DEFAULT]):
+        name, value, file = _preset_of(text)
         config = presets.resolve(presets.DEFAULT if file else value, file, changes)
         offline = Offline(_free(name or (file.stem if file else value), systems, name), config, runtime)
         systems.append(Attributed(offline) if args.attribute else offline)
+    systems += _live_systems(args, systems, runtime)
     for text in args.commands:
         name, template = _named(text)
         systems.append(Command(_free(name or _program(template), systems, name), template))
     return systems
+
+
+def _check_systems(args: argparse.Namespace, live: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for options that would change nothing."""
+    if args.attribute and (args.commands or args.live):
+        other = "a --command" if args.commands else "a --live"
+        raise UsageError(f"--attribute swaps stages of our offline pipeline: {other} has none to swap")
+    if args.batch_size < 1:
+        raise UsageError(f"--batch-size must be 1 or more, not {args.batch_size}")
+    if args.batch_size > 1 and not args.live:
+        raise UsageError("--batch-size is of a --live, and none was given; --num-workers and --num-threads go faster")
+    if live and not args.live:
+        raise UsageError(f"--{next(iter(live)).replace('_', '-')} changes a --live, and none was given")
+    changes = [name for name in given(args, PipelineConfig()) if not args.live or name not in _SHARED]
+    if changes and (args.commands or args.live) and not args.systems:
+        flag = changes[0].replace(".", "-").replace("_", "-")
+        raise UsageError(f"--{flag} changes a --system, and none was given: add --system balanced")
+
+
+def _live_systems(args: argparse.Namespace, before: Sequence[System], runtime: RuntimeConfig) -> list[System]:
+    from diarist.evaluation.live import Live
+
+    changes, systems = given(args, LiveConfig()), list(before)
+    for text in args.live:
+        name, value, file = _preset_of(text)
+        config = live_presets.resolve_live(live_presets.DEFAULT if file else value, file, changes)
+        label = name or f"live-{file.stem if file else value}"
+        systems.append(Live(_free(label, systems, name), config, runtime, batch_size=args.batch_size))
+    return systems[len(before) :]
+
+
+def _preset_of(text: str) -> tuple[str | None, str, Path | None]:
+    """`name=preset`: the name, the preset, and the file where it is one."""
+    name, value = _named(text)
+    return name, value, Path(value) if value.lower().endswith((".toml", ".json")) else None
 
 
 def _runtime(args: argparse.Namespace) -> RuntimeConfig:

@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from diarist.core.config import walk
 
+LIVE_ALIASES = {"tau_active": ("--tau",), "rho_update": ("--rho",), "delta_new": ("--delta",)}  # diart's older names
 
-def add_config(parser: argparse.ArgumentParser, title: str, config: Any, *, prefix: bool = True) -> None:
+
+def add_config(
+    parser: argparse.ArgumentParser,
+    title: str,
+    config: Any,
+    *,
+    prefix: bool = True,
+    nested: bool = True,
+    aliases: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> None:
     """One flag a leaf of `config`: `turns.min_duration_on` becomes `--turns-min-duration-on`.
 
-    A flag that is not given leaves nothing in the namespace: see `given()`.
+    A flag that is not given leaves nothing in the namespace: see `given()`. Without `nested`, only leaves of `config`
+    itself get one; `aliases` are further flags of a leaf, by dotted name.
     """
     group = parser.add_argument_group(title)
     for name, default, metadata in walk(config):
+        if "." in name and not nested:
+            continue
         flag = "--" + (name if prefix else name.rsplit(".", 1)[-1]).replace(".", "-").replace("_", "-")
+        flags = (flag, *aliases.get(name, ()))
         text = metadata["help"].replace("%", "%%")
         dest = f"config:{name}"
         if isinstance(default, bool):
-            group.add_argument(flag, dest=dest, action="store_true", default=argparse.SUPPRESS, help=text)
+            group.add_argument(*flags, dest=dest, action="store_true", default=argparse.SUPPRESS, help=text)
             continue
         choices = metadata.get("choices")
         text += f" ({', '.join(map(str, choices))})" if choices else ""
         group.add_argument(
-            flag,
+            *flags,
             dest=dest,
             type=_type(default),
             default=argparse.SUPPRESS,
@@ -43,4 +58,14 @@ def given(args: argparse.Namespace, config: Any) -> dict[str, Any]:
 def _type(default: Any) -> Callable[[str], Any]:
     if isinstance(default, int):
         return int
-    return float if isinstance(default, float) else str
+    if isinstance(default, float):
+        return float
+    return str if isinstance(default, str) else number_or_word
+
+
+def number_or_word(text: str) -> float | str:
+    """A number where it is one, else the text: what a value that has no default may be."""
+    try:
+        return float(text)
+    except ValueError:
+        return text

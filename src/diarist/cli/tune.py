@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diarist.cli.flags import add_config, given
+from diarist.cli.flags import LIVE_ALIASES, add_config, given
 from diarist.cli.scoring import add_scoring, convention_of
 from diarist.core.config import read_file
 from diarist.errors import DiaristError, UsageError
-from diarist.pipelines import presets
+from diarist.pipelines import live_presets, presets
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
+from diarist.pipelines.live_config import LiveConfig
+from diarist.pipelines.live_presets import LIVE_PRESETS
 
 if TYPE_CHECKING:
     from diarist.evaluation.tune import Plan
@@ -36,12 +38,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="preset.toml (for run --preset-file), report.json, trials.csv; also the study and what was heard",
     )
     parser.add_argument("--preset", default=presets.DEFAULT, metavar="NAME", help="where to start")
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help=f"tune the live pipeline, by what it settles on the way; --preset is one of {', '.join(LIVE_PRESETS)}",
+    )
     parser.add_argument("--preset-file", metavar="FILE", help="a TOML or JSON file of values on top of the preset")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--json", action="store_true", help="print the report as JSON, not a table")
     _add_search(parser)
     add_scoring(parser, breakdown=False)
     add_config(parser, "speed", RuntimeConfig())
+    add_config(
+        parser,
+        "the live answer at the start, with --live (defaults are those of balanced; models as below)",
+        LiveConfig(),
+        nested=False,
+        aliases=LIVE_ALIASES,
+    )
     add_config(parser, "the answer at the start (defaults are those of balanced)", PipelineConfig())
 
 
@@ -109,7 +123,8 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write((wanted.output / "report.json").read_text(encoding="utf-8"))
     else:
         sys.stdout.write(report.to_text())
-        print(f"\ndiarist run --preset-file '{wanted.output / 'preset.toml'}' AUDIO ...")
+        command = "stream" if args.live else "run"
+        print(f"\ndiarist {command} --preset-file '{wanted.output / 'preset.toml'}' AUDIO{'' if args.live else ' ...'}")
     return 0
 
 
@@ -119,7 +134,7 @@ def _plan(args: argparse.Namespace) -> Plan:
 
     if not 0 <= args.collar < float("inf"):
         raise UsageError(f"the collar must be 0 or more seconds, not {args.collar}")
-    base = presets.resolve(args.preset, args.preset_file, given(args, PipelineConfig()))
+    base = _base(args)
     preset = read_file(args.preset_file).get("preset", args.preset) if args.preset_file else args.preset
     uem = read_uem(args.uem) if args.uem else None
     items, warnings = find_items(args.audio, args.reference, uem)
@@ -146,6 +161,19 @@ def _plan(args: argparse.Namespace) -> Plan:
         cache=args.cache,
         heartbeat=args.heartbeat,
     )
+
+
+def _base(args: argparse.Namespace) -> PipelineConfig | LiveConfig:
+    """Where to start: offline or, with --live, live. Raises `UsageError` for options of the other pipeline."""
+    live, offline = given(args, LiveConfig()), given(args, PipelineConfig())
+    stray = [name for name in (offline if args.live else live) if name not in (live if args.live else offline)]
+    if stray:
+        flag = stray[0].replace(".", "-").replace("_", "-")
+        which = "offline pipeline: leave out --live" if args.live else "live pipeline: add --live"
+        raise UsageError(f"--{flag} is of the {which}")
+    if args.live:
+        return live_presets.resolve_live(args.preset, args.preset_file, live)
+    return presets.resolve(args.preset, args.preset_file, offline)
 
 
 def _ranges(texts: list[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ LEAST = 1e-6  # seconds; smaller values fall into the first bin
 
 @dataclass(frozen=True)
 class Distribution:
-    """Numbers of seconds in bins of equal ratio, and the exact `most`; the sum of two is that of all their values."""
+    """Numbers of seconds in bins of equal ratio, and the `most` to a microsecond; the sum of two is that of all their values."""
 
     counts: Mapping[int, int] = field(default_factory=dict)
     most: float = 0.0
@@ -24,7 +24,7 @@ class Distribution:
         """The distribution of some values, in seconds."""
         values = list(seconds)
         bins = Counter(math.floor(math.log(max(value, LEAST) / LEAST) / math.log(RATIO)) for value in values)
-        return cls(dict(sorted(bins.items())), max(values, default=0.0))
+        return cls(dict(sorted(bins.items())), round(max(values, default=0.0), 6))
 
     def __add__(self, other: Distribution) -> Distribution:
         if not isinstance(other, Distribution):
@@ -41,7 +41,7 @@ class Distribution:
         for index, count in self.counts.items():
             left -= count
             if left <= 0:
-                return min(LEAST * RATIO ** (index + 0.5), self.most)
+                return float(min(LEAST * RATIO ** (index + 0.5), self.most))
         return math.nan if not self.counts else self.most
 
     def to_dict(self) -> dict[str, Any]:

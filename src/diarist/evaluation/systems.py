@@ -91,8 +91,8 @@ class Cost:
     def from_dict(cls, values: Mapping[str, Any]) -> Cost:
         """What `to_dict` gave. Raises `KeyError`, `TypeError`, `ValueError` or `AttributeError` for anything else."""
         plain = {name: values[name] for name in ("audio", "wall", "cpu", "peak")}
-        live = {name: values[name] for name in ("step", "delay")}
-        return cls(**plain, **{k: None if v is None else Distribution.from_dict(v) for k, v in live.items()})
+        live = (None if values[name] is None else Distribution.from_dict(values[name]) for name in ("step", "delay"))
+        return cls(**plain, **dict(zip(("step", "delay"), live, strict=True)))  # type: ignore[arg-type]
 
 
 def _both(one: Distribution | None, other: Distribution | None) -> Distribution | None:

@@ -16,9 +16,10 @@ import numpy as np
 from diarist.core.config import dump_toml, fingerprint, walk
 from diarist.evaluation.report import Convention
 from diarist.evaluation.score import Errors
-from diarist.evaluation.tune_space import Parameter
+from diarist.evaluation.tune_space import Parameter, Tuned
 from diarist.formats.writing import write_text
-from diarist.pipelines.config import PipelineConfig
+from diarist.pipelines.live_config import LiveConfig
+from diarist.pipelines.live_presets import live_preset
 from diarist.pipelines.presets import preset as named_preset
 
 RESAMPLES = 2000
@@ -53,8 +54,8 @@ class TuneReport:
     configuration at the start, `base`, and with `best`, the one that all recordings gave."""
 
     preset: str
-    base: PipelineConfig
-    best: PipelineConfig
+    base: Tuned
+    best: Tuned
     parameters: tuple[Parameter, ...]
     convention: Convention
     before: Mapping[str, Errors]
@@ -185,7 +186,8 @@ class TuneReport:
 
     def to_preset(self) -> str:
         """A preset file: the preset's name and what differs from it, under the verdict as a comment."""
-        usual = {name: value for name, value, _ in walk(named_preset(self.preset).config)}
+        named = live_preset if isinstance(self.base, LiveConfig) else named_preset
+        usual = {name: value for name, value, _ in walk(named(self.preset).config)}
         values: dict[str, Any] = {"preset": self.preset}
         for name, value, _ in walk(self.best):
             if value != usual[name]:

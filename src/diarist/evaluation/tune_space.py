@@ -1,4 +1,4 @@
-"""What a tuner may change, and within which bounds: fields of a `PipelineConfig`, by dotted name."""
+"""What a tuner may change, and within which bounds: fields of a configuration, offline or live, by dotted name."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from diarist.errors import ConfigError, UsageError
 from diarist.evaluation.tune_evidence import HEARD
 from diarist.pipelines.cluster import PLDAS
 from diarist.pipelines.config import PipelineConfig
+from diarist.pipelines.live_config import LiveConfig
+
+Tuned = PipelineConfig | LiveConfig
+LIVE_HEARD = ("segmentation", "embedding", "duration", "step", "evidence")
+"""Fields of a `LiveConfig` that change what its networks are asked."""
 
 DIGITS = 4
 """Significant digits of a number that is tried, so that a preset file says exactly what was scored."""
@@ -49,7 +54,7 @@ class Parameter:
 
 
 def parameters(
-    base: PipelineConfig, names: Sequence[str] | None = None, ranges: Mapping[str, str] | None = None
+    base: Tuned, names: Sequence[str] | None = None, ranges: Mapping[str, str] | None = None
 ) -> tuple[list[Parameter], list[str]]:
     """The parameters to tune, in the order of the configuration's fields, and remarks in words.
 
@@ -82,8 +87,10 @@ def parameters(
     return found, remarks
 
 
-def used(base: PipelineConfig) -> list[str]:
+def used(base: Tuned) -> list[str]:
     """Names of the fields of clustering and turns that the method and the counting of `base` look at."""
+    if isinstance(base, LiveConfig):
+        return [name for name, _, _ in walk(base)]
     method = base.clustering.method
     shipped = base.embedding.model in PLDAS  # without a PLDA, vbx falls back to a clustering that is not tuned
     inside = _USED.get(method, _VBX) if shipped or method in ("agglomerative", "nme-sc") else ()
@@ -106,12 +113,12 @@ def full_name(name: str, fields: Mapping[str, Any]) -> str:
     return ends[0]
 
 
-def changed(base: PipelineConfig, values: Mapping[str, Any]) -> PipelineConfig:
+def changed(base: Tuned, values: Mapping[str, Any]) -> Tuned:
     """`base` with the values of some parameters; everything else stays as it was."""
     return replace_from(base, values)
 
 
-def starting(base: PipelineConfig, chosen: Sequence[Parameter]) -> dict[str, Any]:
+def starting(base: Tuned, chosen: Sequence[Parameter]) -> dict[str, Any]:
     """The values that `base` has for the parameters."""
     values = {name: value for name, value, _ in walk(base)}
     return {parameter.name: values[parameter.name] for parameter in chosen}
@@ -144,7 +151,7 @@ def _choice(name: str, text: str, value: Any) -> Any:
         raise UsageError(f"'{name}' cannot be '{text}'") from error
 
 
-def _check(base: PipelineConfig, parameter: Parameter) -> None:
+def _check(base: Tuned, parameter: Parameter) -> None:
     """Refuse what no configuration can be, and numbers whose every value would need another listening."""
     name = parameter.name
     if parameter.kind == "choice":
@@ -153,7 +160,7 @@ def _check(base: PipelineConfig, parameter: Parameter) -> None:
         ends = (parameter.low, parameter.high)
         if not parameter.low < parameter.high or (parameter.log and parameter.low <= 0):
             raise UsageError(f"'{parameter}' is no range: LOW must be below HIGH, and above 0 where it is log")
-        if name.startswith(HEARD):
+        if name.startswith(LIVE_HEARD if isinstance(base, LiveConfig) else HEARD):
             raise UsageError(
                 f"'{name}' changes what the networks hear, so each value means listening to everything again: "
                 f"give a few values, --range {name}=ONE,OTHER"

@@ -23,6 +23,7 @@ from diarist.core.config import replace_from
 from diarist.core.types import Diarization, Turn
 from diarist.errors import DiaristError, InputError, UsageError
 from diarist.evaluation.attribute import Attributed
+from diarist.evaluation.live import Live
 from diarist.evaluation.systems import Offline
 from diarist.models.toy import ToyEmbedding, ToySegmentation
 from diarist.pipelines.offline import num_cores
@@ -54,6 +55,8 @@ def toys(monkeypatch):
     def furnished(system):
         if isinstance(system, Attributed):
             return Attributed(furnished(system.offline))
+        if isinstance(system, Live):
+            return dataclasses.replace(system, segmentation=ToySegmentation(), embedding=ToyEmbedding())
         if not isinstance(system, Offline):
             return system
         config = replace_from(system.config, CONFIG)
@@ -103,6 +106,23 @@ def test_one_system_has_the_whole_table_and_attribution(data, toys, capsys):
     assert "points of DER to win by making it right: " in out
 
 
+def test_live_pipelines_with_the_options_of_diart(data, toys, capsys):
+    out = data.parent / "out"
+    options = ("--tau", "0.6", "--rho-update", "0.4", "--delta", "0.9", "--latency", "2", "--batch-size", "4")
+    assert run(data, *options, "--output", out, "--json") == 0
+    values = json.loads(capsys.readouterr().out)["systems"]
+    config = values["live-balanced"]["settings"]["config"]
+    assert [config[k] for k in ("tau_active", "rho_update", "delta_new", "latency")] == [0.6, 0.4, 0.9, 2.0]
+    assert sorted(p.name for p in (out / "live-balanced" / "session").iterdir()) == ["one.rttm", "two.rttm"]
+    run(data, "--live", "fast", "--live", "slow=balanced", "--system", "fast", "--segmentation-precision", "float32")
+    told = capsys.readouterr().out
+    assert [line.split()[0] for line in told.split("at the end, clustered anew")[1].splitlines()[1:3]] == [
+        "live-fast",
+        "slow",
+    ]
+    assert "delay s p95" in told
+
+
 def test_what_fails_is_told_and_is_exit_code_1(data, toys, capsys):
     (data / "two.wav").write_bytes(b"no sound")
     (data / "more.wav").write_bytes(b"no reference")
@@ -148,18 +168,23 @@ def test_systems_by_preset_file_and_options(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--step", "0.5"], "--step belongs to the live pipeline, which comes with the streaming engine"),
-        (["--tau", "0.5"], "--tau belongs to the live"),
-        (["--tau-active", "0.5"], "--tau-active belongs to the live"),
-        (["--rho-update", "0.5"], "live"),
-        (["--delta-new", "1"], "live"),
-        (["--latency", "5"], "live"),
-        (["--batch-size", "32"], "--batch-size means nothing here"),
+        (["--system", "fast", "--step", "0.5"], "--step changes a --live, and none was given"),
+        (["--system", "fast", "--tau", "0.5"], "--tau-active changes a --live"),
+        (["--live", "balanced", "--latency", "0.1"], "'latency' must be between the step"),
+        (["--live", "balanced", "--latency", "soon"], "'latency' must be seconds, 'min' or 'max', not 'soon'"),
+        (["--live", "blanced"], "unknown live preset 'blanced'; did you mean 'balanced'"),
+        (["--live", "balanced", "--attribute"], "--attribute swaps stages of our offline pipeline: a --live"),
+        (["--live", "balanced", "--turns-onset", "0.4"], "--turns-onset changes a --system, and none was given"),
+        (["--batch-size", "32"], "--batch-size is of a --live, and none was given"),
+        (["--live", "balanced", "--batch-size", "0"], "--batch-size must be 1 or more"),
         (["--system", "blanced"], "unknown preset 'blanced'; did you mean 'balanced'"),
         (["--system", "a=fast", "--system", "a=balanced"], "two systems are called 'a'"),
         (["--command", "cat {audoi}"], "unknown placeholder"),
-        (["--command", "cat {audio}", "--attribute"], "--attribute swaps stages of our own pipeline"),
-        (["--command", "cat {audio}", "--clustering-Fa", "1"], "only commands were given"),
+        (["--command", "cat {audio}", "--attribute"], "--attribute swaps stages of our offline pipeline: a --command"),
+        (
+            ["--command", "cat {audio}", "--clustering-Fa", "1"],
+            "--clustering-Fa changes a --system, and none was given",
+        ),
         (["--num-workers", "0"], "--num-workers must be 1 or more"),
         (["--collar", "nan"], "collar"),
         (["--clustering-threshold", "9"], "clustering.threshold"),
@@ -189,8 +214,8 @@ def test_what_is_not_there(data, monkeypatch, arguments, says):
 
 
 def test_the_command_is_known(capsys):
-    assert main(["benchmark", "x", "--reference", "y", "--latency", "1"]) == 2
-    assert "comes with the streaming engine" in capsys.readouterr().err
+    assert main(["benchmark", "x", "--reference", "y", "--latency", "0.1"]) == 2
+    assert "must be between the step (0.5 s) and the duration (5 s)" in capsys.readouterr().err
 
 
 HANG = """import os, pathlib, sys, time

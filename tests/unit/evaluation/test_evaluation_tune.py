@@ -19,7 +19,7 @@ from diarist.evaluation import tune as module
 from diarist.evaluation.dataset import Item
 from diarist.evaluation.report import compare_by
 from diarist.evaluation.score import Errors
-from diarist.evaluation.tune import Judge, plan, tune
+from diarist.evaluation.tune import Judge, judge_of, plan, tune
 from diarist.models.toy import ToyEmbedding, ToySegmentation, conversation
 from diarist.pipelines import presets
 from diarist.pipelines.config import PipelineConfig
@@ -170,7 +170,7 @@ def test_the_mark_changes_with_everything_that_counts(items, tmp_path):
     wanted = made(items, tmp_path)
 
     def mark(**changes):
-        return Judge(replace(wanted, **changes)).mark()
+        return judge_of(replace(wanted, **changes)).mark()
 
     other = replace(items[0], reference=Diarization((Turn(0, 1, "x"),), uri=items[0].uri))
     marks = [
@@ -190,7 +190,7 @@ def test_the_mark_changes_with_everything_that_counts(items, tmp_path):
 
 def test_a_pooled_score_is_over_the_recordings_of_a_study(items, tmp_path):
     wanted = made(items, tmp_path)
-    judge = Judge(wanted)
+    judge = judge_of(wanted)
     every = judge.errors(BASE, range(4))
     assert judge.errors(BASE, [2]) == [every[2]]
     assert sum(every, Errors()).files == 4
