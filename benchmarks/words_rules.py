@@ -11,6 +11,7 @@ recognition errors: it tells rules apart, not recognisers.
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,12 +77,10 @@ def main() -> None:
                 right += _right(pairs)
     print(f"{len(args.recordings)} recordings, {total} words")
     for name in RULES:
-        print(
-            f"{name:34s} WDER {100 * wrong[name] / total:6.2f} %   without a speaker {100 * nobody[name] / total:5.2f} %"
-        )
+        rates = 100 * wrong[name] / total, 100 * nobody[name] / total
+        print(f"{name:34s} WDER {rates[0]:6.2f} %   without a speaker {rates[1]:5.2f} %")
     print("confidence   words   share right")
-    edges = np.array([0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.01])
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise((0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.01)):
         inside = [r for c, r in zip(trust, right, strict=True) if low <= c < high]
         if inside:
             print(f"{low:.2f}-{min(high, 1):.2f}   {len(inside):7d}   {np.mean(inside):.3f}")

@@ -115,7 +115,7 @@ def sniffed(text: str) -> str | None:
     body = text.removeprefix("\ufeff").replace("\r\n", "\n").lstrip()
     while body.startswith(";;"):
         body = body.partition("\n")[2].lstrip()
-    if re.match(r"\{|\[\s*(\{|\]|$)", body):
+    if re.match(r"\{|\[\s*(\{|\[|\]|$)", body):
         return _json_kind(text)
     found = next((format for format, sign in _SIGNS if re.match(sign, body)), None)
     if found == "rttm":

@@ -15,7 +15,7 @@ from diarist.words.utterances import shortened
 
 LINE = 42  # characters; two lines are shown at once
 _VOICE = re.compile(r"<v(?:\.[^\s>]*)?(?:[ \t]+([^>]*))?>")
-_TAG = re.compile(r"</?[^<>]*>")
+_TAGS = {"vtt": re.compile(r"</?[^<>]*>"), "srt": re.compile(r"</?(?:b|i|u|s|font)(?:\s[^<>]*)?>|\{\\an?\d\}")}
 
 
 def written(transcript: Transcript, format: str, point: str) -> Iterator[tuple[str, str]]:
@@ -31,8 +31,8 @@ def written(transcript: Transcript, format: str, point: str) -> Iterator[tuple[s
         yield f"{clock(start, point)} --> {clock(end, point)}", "\n".join(wrapped)
 
 
-def read(text: str, name: str) -> Iterator[Utterance]:
-    """An utterance a cue. Raises `FormatError` with `name:line`."""
+def read(text: str, name: str, format: str) -> Iterator[Utterance]:
+    """An utterance a cue, without the tags that dress a text. Raises `FormatError` with `name:line`."""
     cue: list[str] | None = None
     place, times = Place(name, 1), ""
     blocks: list[tuple[Place, str, list[str]]] = []
@@ -44,10 +44,10 @@ def read(text: str, name: str) -> Iterator[Utterance]:
             cue = None
         elif cue is not None:
             cue.append(line.strip())
-    yield from (_utterance(place, times, " ".join(said)) for place, times, said in blocks)
+    yield from (_utterance(place, times, " ".join(said), format) for place, times, said in blocks)
 
 
-def _utterance(place: Place, times: str, said: str) -> Utterance:
+def _utterance(place: Place, times: str, said: str, format: str) -> Utterance:
     first, _, rest = times.partition("-->")
     where = f"{place.name}:{place.line}: "
     start = time_of(first.strip(), where, "start of the cue")
@@ -55,7 +55,8 @@ def _utterance(place: Place, times: str, said: str) -> Utterance:
     if start is None or end is None:
         raise place.error(f"a cue has a start and an end, not {shown(times)}")
     voice = _VOICE.search(said)
-    speaker, said = unprefixed(html.unescape(_TAG.sub("", said)))
+    said = _TAGS[format].sub("", said)
+    speaker, said = unprefixed(html.unescape(said) if format == "vtt" else said)
     if voice is not None and speaker is None:
         speaker = speaker_of(html.unescape(voice[1] or ""))
     return Utterance("" if said == "_" else said, *ordered(start, end), speaker)

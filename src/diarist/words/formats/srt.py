@@ -16,4 +16,4 @@ def dumps(transcript: Transcript) -> str:
 
 def loads(text: str, *, name: str = NO_NAME) -> list[Transcript]:
     """One transcript, named after the file, an utterance a cue. Raises `FormatError` with `name:line`."""
-    return [Transcript(tuple(cues.read(text, name)), uri_of(name))]
+    return [Transcript(tuple(cues.read(text, name, "srt")), uri_of(name))]

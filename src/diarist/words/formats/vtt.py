@@ -23,4 +23,4 @@ def loads(text: str, *, name: str = NO_NAME) -> list[Transcript]:
     """One transcript, named after the file, an utterance a cue. Raises `FormatError` with `name:line`."""
     if not text.removeprefix("\ufeff").startswith("WEBVTT"):
         raise FormatError(f"{name}:1: a WebVTT file begins with WEBVTT")
-    return [Transcript(tuple(cues.read(text, name)), uri_of(name))]
+    return [Transcript(tuple(cues.read(text, name, "vtt")), uri_of(name))]
