@@ -40,7 +40,8 @@ class ConsoleLanes:
             from rich.live import Live
         except ImportError as error:
             raise ExtraError("rich", "live", "lanes on a terminal") from error
-        self.uri, self.window, self.note = uri, window, note
+        self.uri = "".join(sign if sign.isprintable() else "?" for sign in uri)
+        self.window, self.note = window, note
         self._recent = Recent(window)
         self._begun = time.monotonic() if live else None
         self._order: list[str] = []

@@ -41,8 +41,8 @@ class MicrophoneSource(BlockSource):
         self._sounddevice = _sounddevice()
         self._device, self.device_name = find_device(self._sounddevice, device)
         self.device_rate = self._supported_rate()
-        self._queue: queue.Queue[Float32] = queue.Queue()
-        self._waiting = self._lost = 0  # samples
+        self._queue: queue.Queue[tuple[int, Float32]] = queue.Queue()  # samples lost before a block, and the block
+        self._waiting = self._lost = self._gap = 0  # samples
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
@@ -79,17 +79,19 @@ class MicrophoneSource(BlockSource):
         with self._lock:
             if self._waiting > _MOST_WAITING * self.device_rate:
                 self._lost += len(block)
+                self._gap += len(block)
                 return
             self._waiting += len(block)
+            gap, self._gap = self._gap, 0
         if getattr(status, "input_overflow", False) and "overflow" not in "".join(self.warnings):
             self.warnings.append("the device reports an overflow: some sound was lost inside it")
-        self._queue.put(block)
+        self._queue.put((gap, block))
 
     def _received(self, stream: Any) -> Iterator[Stretch]:
-        filled, last = 0, time.monotonic()
+        last = time.monotonic()
         while True:
             try:
-                block = self._queue.get(timeout=_PATIENCE)
+                gap, block = self._queue.get(timeout=_PATIENCE)
             except queue.Empty:
                 if self._closed.is_set():
                     return
@@ -103,9 +105,8 @@ class MicrophoneSource(BlockSource):
                 stream.stop()
             with self._lock:
                 self._waiting -= len(block)
-                missing, filled = self._lost - filled, self._lost
-            if missing:
-                yield self.device_rate, np.zeros((missing, 1), np.float32)
+            if gap:
+                yield self.device_rate, np.zeros((gap, 1), np.float32)
             yield self.device_rate, block.reshape(len(block), -1)[:, :1]
 
     def _supported_rate(self) -> int:

@@ -72,7 +72,7 @@ def uri_of(url: str) -> str:
 
 def without_password(url: str) -> str:
     """The URL as it may stand in a message."""
-    return re.sub(r"(?<=://)[^/@\s]*@", "", url)
+    return re.sub(r"(?<=://)[^/\s]*@", "", url)
 
 
 def _reason(error: Exception, timeout: float) -> str:

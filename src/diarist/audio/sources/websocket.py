@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import queue
 import socket
 import threading
@@ -92,11 +93,11 @@ class WebSocketSource(_Messages):
         from websockets.sync.client import connect
 
         shown = without_password(self._url)
-        try:
-            connection = connect(self._url, max_size=LARGEST, open_timeout=10)
-        except (OSError, TimeoutError, WebSocketException, ValueError) as error:
-            raise AudioError(f"'{shown}' cannot be reached: {error}") from error
-        with connection:
+        with contextlib.ExitStack() as stack:
+            try:
+                connection = stack.enter_context(connect(self._url, max_size=LARGEST, open_timeout=10))
+            except (OSError, TimeoutError, WebSocketException, ValueError) as error:
+                raise AudioError(f"'{shown}' cannot be reached: {error}") from error
             self._connection = connection
             yield from self._samples(connection)
 
