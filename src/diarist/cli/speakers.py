@@ -13,6 +13,7 @@ from typing import Any
 
 from diarist import formats
 from diarist.cli import speakers_enrol, speakers_link
+from diarist.cli.intermixed import IntermixedParser
 from diarist.errors import FormatError, UsageError
 from diarist.formats.writing import write_text
 from diarist.speakers import portable
@@ -23,7 +24,7 @@ HELP = "known voices: enrol, list, forget, carry, and find the same voice across
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the actions and their options."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=IntermixedParser)
     speakers_enrol.configure(_action(actions, "enrol", "keep somebody's voice, from recordings or from a result"))
     speakers_enrol.configure_confirm(_action(actions, "confirm", "enrol voices of a result under the names proposed"))
     listing = _action(actions, "list", "who is enrolled")

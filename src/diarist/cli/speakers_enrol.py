@@ -128,13 +128,13 @@ def _diarized(diarizer: Diarizer, path: Path, uri: str, args: argparse.Namespace
         if args.start is None and args.end is None:
             return diarizer(path, uri=uri, num_speakers=most, hooks=(bar,))
         sound = load(path, uri=uri)
-        start, end = args.start or 0.0, sound.duration if args.end is None else args.end
+        start, end = args.start or 0.0, float("inf") if args.end is None else args.end
         if not 0 <= start < end:
             raise UsageError(f"--start {start:g} must not be negative and lie before --end {end:g}")
         if start >= sound.duration:
             raise InputError(f"'{uri}' lasts {sound.duration:.1f} s: nothing is to be heard from {start:g} s on")
         rate = sound.sample_rate
-        cut = sound.samples[round(start * rate) : round(end * rate)]
+        cut = sound.samples[round(start * rate) : round(min(end, sound.duration) * rate)]
         return diarizer(cut, sample_rate=rate, uri=uri, num_speakers=most, hooks=(bar,))
 
 

@@ -107,3 +107,9 @@ def equal_error_rate(targets: Floats, others: Floats) -> tuple[float, float]:
 def log_loss(targets: Floats, others: Floats) -> float:
     """Cllr of log likelihood ratios in nats: 0 is perfect, 1 says nothing (Brummer & du Preez, 2006)."""
     return float((np.logaddexp(0, -targets).mean() + np.logaddexp(0, others).mean()) / 2 / np.log(2))
+
+
+def pairs(one: Heard, other: Heard) -> NDArray[np.bool_]:
+    """Which pairs of voices are one person's: `(len(one), len(other))`."""
+    same: NDArray[np.bool_] = one.person[:, None] == other.person
+    return same

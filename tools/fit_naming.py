@@ -1,0 +1,129 @@
+"""Remake the scorer that says how likely two voices are one person's (`src/diarist/speakers/scoring.py`).
+
+    python tools/fit_naming.py halves SPEECH halves
+    diarist simulate halves/a --without-fold 0/4 --noise-dir NOISE -o fit/a --seed 503 -n 260 --speakers 1-5 \
+        --duration 15-150
+    diarist simulate halves/b --without-fold 0/4 --noise-dir NOISE -o fit/b --seed 504 -n 260 --speakers 1-5 \
+        --duration 15-150
+    python tools/fit_naming.py fit fit/a fit/b src/diarist/speakers/campplus-zh-en-voices.npz
+
+What each speaker of SPEECH (a folder `source/speaker/*`) says is cut in two, so that no sound is in both halves;
+conversations are simulated of either (another fold of the speakers is left for `benchmarks/verification.py`), and
+diarized with the preset that ships: the voices that it finds, errors included, are what is compared later on. The
+space is fitted to all of them (`Scorer.fit`), the calibration to pairs of one voice of each half, half of them of one
+person, each person counting the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from scipy.optimize import minimize
+
+from diarist import Diarizer
+from diarist.audio.decode import load
+from diarist.audio.files import expand
+from diarist.core.types import Float64
+from diarist.evaluation.verification import Heard, hear, log_loss, pairs
+from diarist.simulate.sources import find_speakers
+from diarist.speakers.scoring import Scorer
+
+RANK, NOISE, SHRINK = 60, 10.0, 0.3
+MOST = 4  # voices of one person in each half: who says much must not be heard more than others
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    actions = parser.add_subparsers(dest="action", required=True)
+    cutting = actions.add_parser("halves", help="cut each speaker's speech in two folders, a and b")
+    cutting.add_argument("speech", type=Path)
+    cutting.add_argument("output", type=Path)
+    fitting = actions.add_parser("fit", help="fit to conversations of both halves")
+    fitting.add_argument("one", type=Path, help="folder of recordings with RTTMs, or voices that were kept (.npz)")
+    fitting.add_argument("other", type=Path, help="the same, of the other half")
+    fitting.add_argument("output", type=Path, help="the npz file to write")
+    fitting.add_argument("--embedding-model", default="campplus-zh-en", help="name, ONNX file or hub id")
+    fitting.add_argument("--embedding-precision", default="int8")
+    args = parser.parse_args()
+    if args.action == "halves":
+        halves(args.speech, args.output)
+        return
+    config = {"embedding.model": args.embedding_model, "embedding.precision": args.embedding_precision}
+    one, other = (capped(voices(folder, config)) for folder in (args.one, args.other))
+    scorer = fit(one, other)
+    scorer.save(args.output)
+    targets, others = ratios(scorer, one, other)
+    print(
+        f"{len(one)} and {len(other)} voices of {len({*one.person, *other.person})} people; log loss on them "
+        f"{log_loss(targets, others):.3f}; scale {scorer.scale:.3f}, bias {scorer.bias:.2f}; between at ranks 1, 2, 11, "
+        f"31: {', '.join(f'{value:.1f}' for value in scorer.between[[0, 1, 10, 30]])}"
+    )
+
+
+def halves(speech: Path, output: Path) -> None:
+    """Half of each speaker's files, in order of name, as links; half the sound where there is one file only."""
+    for speaker in find_speakers([speech]):
+        files = sorted(path for path in speaker.utterances if isinstance(path, Path))
+        below = files[0].parent.relative_to(speech)
+        for half in "ab":
+            (output / half / below).mkdir(parents=True, exist_ok=True)
+        if len(files) > 1:
+            for number, path in enumerate(files):
+                link = output / ("a" if number < len(files) // 2 else "b") / below / path.name
+                link.unlink(missing_ok=True)
+                link.symlink_to(path.resolve())
+            continue
+        sound = load(files[0])
+        middle = len(sound.samples) // 2
+        for half, samples in (("a", sound.samples[:middle]), ("b", sound.samples[middle:])):
+            soundfile.write(output / half / below / f"{files[0].stem}.flac", samples, sound.sample_rate)
+
+
+def voices(folder: Path, config: dict[str, str]) -> Heard:
+    """The voices of a folder's recordings, kept beside it."""
+    if folder.suffix == ".npz":
+        return Heard.load(folder)
+    diarizer = Diarizer(config=config)
+    found = hear(expand([folder]), diarizer, lambda number: print(f"\r{folder}: {number}", end="", flush=True))
+    print()
+    found.save(folder.with_suffix(".npz"))
+    return found
+
+
+def capped(found: Heard) -> Heard:
+    """At most `MOST` voices of each person, those from the most speech."""
+    keep = np.zeros(len(found), dtype=bool)
+    for person in np.unique(found.person):
+        rows = np.flatnonzero(found.person == person)
+        keep[rows[np.argsort(-found.seconds[rows], kind="stable")[:MOST]]] = True
+    return found.select(keep)
+
+
+def fit(one: Heard, other: Heard) -> Scorer:
+    """Fit the space to all voices and calibrate it on pairs of both halves."""
+    embeddings, seconds = np.concatenate([one.embeddings, other.embeddings]), np.concatenate([one.seconds, other.seconds])
+    people = np.unique(np.concatenate([one.person, other.person]), return_inverse=True)[1]
+    raw = Scorer.fit(embeddings, seconds, people, rank=RANK, noise=NOISE, shrink=SHRINK)
+    targets, others = ratios(raw, one, other)
+
+    def loss(values: Float64) -> float:
+        return log_loss(values[0] * targets + values[1], values[0] * others + values[1])
+
+    scale, bias = minimize(loss, [0.3, 0.0], method="Nelder-Mead").x
+    return Scorer(raw.mu, raw.projection, raw.between, raw.within, raw.noise, float(scale), float(bias))
+
+
+def ratios(scorer: Scorer, one: Heard, other: Heard) -> tuple[Float64, Float64]:
+    """Log ratios of all pairs across the halves: of one person, of two."""
+    scores = scorer.log_ratios(
+        scorer.evidence(one.embeddings, one.seconds), scorer.evidence(other.embeddings, other.seconds)
+    )
+    same = pairs(one, other)
+    return scores[same], scores[~same]
+
+
+if __name__ == "__main__":
+    main()
