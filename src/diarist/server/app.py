@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from diarist import __version__
@@ -19,20 +16,12 @@ STRANGERS = 64
 
 
 def build(hub: Hub, access: Access) -> Any:
-    """The FastAPI application. Raises `ExtraError` without FastAPI."""
+    """The FastAPI application, for a server that has `scope["diarist.line"]`. Raises `ExtraError` without FastAPI."""
     try:
         from fastapi import FastAPI
         from starlette.routing import Route, WebSocketRoute
     except ImportError as error:
         raise ExtraError("fastapi", "serve", "the server") from error
-
-    @asynccontextmanager
-    async def lifespan(_: Any) -> AsyncIterator[None]:
-        watching = asyncio.ensure_future(hub.watch())
-        yield
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
 
     routes = Routes(hub, access)
     table = [
@@ -45,7 +34,6 @@ def build(hub: Hub, access: Access) -> Any:
         title="diarist",
         version=__version__,
         routes=table,
-        lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
@@ -79,8 +67,7 @@ class Routes:
             self._sockets.add(socket)
             try:
                 await socket.accept()
-                abort = socket.scope.get("diarist.abort", _nothing)
-                await Connection(socket, self._hub, self._access, diart=diart, abort=abort).run()
+                await Connection(socket, socket.scope["diarist.line"], self._hub, self._access, diart=diart).run()
             finally:
                 self._sockets.discard(socket)
 
@@ -112,7 +99,3 @@ async def _deny(socket: Any, status: int, why: str) -> None:
     from starlette.responses import PlainTextResponse
 
     await socket.send_denial_response(PlainTextResponse(f"{why}\n", status))
-
-
-def _nothing() -> None:
-    """There is no line to cut."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +21,7 @@ from diarist.server.supply import Supply
 
 ACK_EVERY = 16
 """Updates after which the server is told that it need not keep them."""
+_SHARE = 0.75  # of the sound that may wait at the server before it tells us to wait
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 2.0  # seconds between two attempts to open the line again
 
 
@@ -65,7 +67,9 @@ class LiveClient:
         self._updates = 0  # seq of the last one
         self.answer: Diarization | None = None
         """The session at its end; known before the error where the server ended it on its own account."""
-        self._may_send = asyncio.Event()
+        self._heard = 0  # samples that the last update has spoken of
+        self._window = 0  # samples that may be sent beyond
+        self._news = asyncio.Event()  # one of both has changed
 
     def run(self, blocks: Iterable[Float32], said: Callable[[Update], None], *, live: bool = False) -> Diarization:
         """Send mono float32 `blocks` `(num_samples,)` and hand each update to `said`; the session at its end.
@@ -127,7 +131,6 @@ class LiveClient:
 
     async def _greet(self, line: Any) -> int:
         """Say hello, or who we are; the first sample that the server has not got."""
-        self._may_send.set()
         token = {} if self._token is None else {"token": self._token}
         if self._session is None:
             await line.send(encode("hello", version=VERSION, **self._hello, **token))
@@ -140,12 +143,17 @@ class LiveClient:
         if welcome.get("type") != "welcome":
             raise ServerError(f"{self._url} does not speak our protocol: {str(welcome)[:80]}")
         self._session = (welcome["session"], welcome["secret"])
+        self._window = max(1, int(welcome["limits"]["warn_buffered"] * _SHARE * self._rate))
         return int(welcome["received"])
 
     async def _send(self, line: Any, supply: Supply, sample: int) -> None:
-        """Sound from `sample` on, then the end; an end of the line is seen where updates are received."""
+        """Sound from `sample` on, no faster than the server looks at it, then the end. That the line has dropped is
+        seen where updates are received."""
         while (data := await supply.after(sample)) is not None:
-            await self._may_send.wait()
+            data = data[: 4 * self._window]
+            while sample + len(data) // 4 > self._heard + self._window:
+                self._news.clear()
+                await self._news.wait()
             await line.send(data)
             sample += len(data) // 4
         await line.send(encode("end"))
@@ -157,24 +165,17 @@ class LiveClient:
             if kind == "update" and message["seq"] > self._updates:
                 self._updates = message["seq"]
                 update = read_update(message)
-                supply.forget(int(update.until * self._rate) - 1)
+                self._heard = int(update.until * self._rate)
+                self._news.set()
+                supply.forget(self._heard - 1)
                 said(update)
                 self.answer = update.session
                 if self._updates % ACK_EVERY == 0:
                     await line.send(encode("ack", updates=self._updates))
-            elif kind == "ready":
-                self._may_send.set()
             elif kind == "warning":
-                self._heed(message)
+                self._warned(f"the server says: {message.get('message')}")
         with suppress(self._closed):
             self._parsed(await line.recv())  # why, if the answer came before we asked for it
-
-    def _heed(self, message: Mapping[str, Any]) -> None:
-        """A warning: the one that asks us to wait is no news to anybody else."""
-        if message.get("code") == "too_fast":
-            self._may_send.clear()
-        else:
-            self._warned(f"the server says: {message.get('message')}")
 
     def _parsed(self, text: str | bytes) -> dict[str, Any]:
         """A message. Raises `ServerError` for one that says why the socket will be closed."""
@@ -224,4 +225,5 @@ def _reason(closed: Any) -> str:
 def _why(error: Exception) -> str:
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         return "it does not answer"
-    return getattr(error, "strerror", None) or str(error)
+    number = None if isinstance(error, ssl.SSLError) else getattr(error, "errno", None)
+    return os.strerror(number) if number is not None and number > 0 else str(error)

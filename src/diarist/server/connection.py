@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from diarist.server import messages
 from diarist.server.access import Access
@@ -23,12 +22,24 @@ class _Gone(Exception):
     """The other end has closed the socket, or the line is dead."""
 
 
-class Connection:
-    """The `Wire` of a session. `socket` is Starlette's; `diart` says whether diart's clients, without a hello, are
-    welcome here; `abort` cuts the line where a close frame would not get through."""
+class Line(Protocol):
+    """What is below a web socket: does not wait for a client who does not read."""
 
-    def __init__(self, socket: Any, hub: Hub, access: Access, *, diart: bool, abort: Callable[[], None]) -> None:
-        self._socket, self._hub, self._access, self._diart, self._abort = socket, hub, access, diart, abort
+    def push(self, text: str) -> None:
+        """Put a message behind what waits to be read."""
+        ...
+
+    def cut(self, code: int, reason: str) -> None:
+        """Close, at once or, where something waits to be read, soon."""
+        ...
+
+
+class Connection:
+    """The `Wire` of a session. `socket` is Starlette's, on a `line`; `diart` says whether diart's clients, without a
+    hello, are welcome here."""
+
+    def __init__(self, socket: Any, line: Line, hub: Hub, access: Access, *, diart: bool) -> None:
+        self._socket, self._line, self._hub, self._access, self._diart = socket, line, hub, access, diart
         self._limits, self._metrics = hub.limits, hub.metrics
         self._said: deque[str] = deque()  # out of turn
         self._why: Refusal | None = None  # to close for
@@ -199,33 +210,45 @@ class Connection:
         done, _ = await asyncio.wait((sending,), timeout=told)
         if not done:
             self.warn("slow_reader", "updates wait to be read")
+            self._line.push(self._said.pop())
             done, _ = await asyncio.wait((sending,), timeout=cut - told)
         if not done or session.outbox.unread > MOST_UNREAD:
             sending.cancel()
-            self._metrics.refused.labels("slow_reader").inc()
-            self._abort()  # a close frame would wait behind what is not read
+            self._cut(Refusal("slow_reader", "updates were not read: go on with 'resume'"))
             raise _Gone
         if sending.exception() is not None:
             raise _Gone
         self._metrics.sent.inc(len(text))
 
+    def _cut(self, why: Refusal) -> None:
+        """Close without waiting for a client who does not read."""
+        self._metrics.refused.labels(why.code).inc()
+        if not self._plain:
+            self._line.push(_error(why))
+        self._line.cut(why.close_code, _reason(why))
+
     async def _refuse(self, why: Refusal | None) -> None:
         """Close, having said why unless all is well."""
-        with suppress(Exception):
-            if why is None:
-                await self._close(1000, "complete")
-                return
+        closing = asyncio.ensure_future(self._say(why))
+        done, _ = await asyncio.wait((closing,), timeout=self._limits.warn_unread)
+        if not done:
+            closing.cancel()
+            self._cut(why or Refusal("slow_reader", "the answer was not read: get it with 'resume'"))
+        elif why is not None:
             self._metrics.refused.labels(why.code).inc()
-            if not self._plain:
-                await asyncio.wait_for(
-                    self._socket.send_text(messages.encode("error", code=why.code, message=str(why))),
-                    self._limits.warn_unread,
-                )
-            reason = f"{why.code}: {why}".encode()[:_LONGEST_REASON].decode("utf-8", "ignore")
-            await self._close(why.close_code, reason)
 
-    async def _close(self, code: int, reason: str) -> None:
-        try:
-            await asyncio.wait_for(self._socket.close(code, reason), self._limits.warn_unread)
-        except asyncio.TimeoutError:
-            self._abort()
+    async def _say(self, why: Refusal | None) -> None:
+        with suppress(Exception):  # the line is gone
+            if why is not None and not self._plain:
+                await self._socket.send_text(_error(why))
+            await self._socket.close(1000 if why is None else why.close_code, _reason(why))
+
+
+def _error(why: Refusal) -> str:
+    return messages.encode("error", code=why.code, message=str(why))
+
+
+def _reason(why: Refusal | None) -> str:
+    """What fits into a close frame."""
+    text = "complete" if why is None else f"{why.code}: {why}"
+    return text.encode()[:_LONGEST_REASON].decode("utf-8", "ignore")

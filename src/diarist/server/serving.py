@@ -16,6 +16,10 @@ from diarist.server.access import Access
 from diarist.server.app import build
 from diarist.server.hub import Hub
 
+RECEIVE_BUFFER = 1 << 18
+"""Bytes of sound on their way that the system takes: what a client sends before it can know that it is too fast."""
+LINGER = 10.0
+"""Seconds in which a client who was cut may still read why."""
 SEND_BUFFER = 1 << 17
 """Bytes that the system keeps for a client who does not read: with megabytes, as by default, nobody would notice."""
 
@@ -30,6 +34,7 @@ def listen(host: str, port: int) -> socket.socket:
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # accepted sockets have it too
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             listening.bind(address)
             listening.listen(512)
         except OSError:
@@ -67,12 +72,27 @@ class Server:
         check_tls(certificate, key)
 
         class Protocol(WebSocketsSansIOProtocol):  # type: ignore[misc, no-any-unimported, unused-ignore]
-            """A web socket whose application can cut the line."""
+            """A web socket that is its application's `Line`."""
+
+            close_sent: bool
 
             def handle_connect(self, event: Any) -> None:
                 super().handle_connect(event)
                 if hasattr(self, "scope"):
-                    self.scope["diarist.abort"] = self.transport.abort
+                    self.scope["diarist.line"] = self
+
+            def push(self, text: str) -> None:
+                if not self.close_sent and not self.transport.is_closing():
+                    self.conn.send_text(text.encode())
+                    self.transport.write(b"".join(self.conn.data_to_send()))
+
+            def cut(self, code: int, reason: str) -> None:
+                if not self.close_sent and not self.transport.is_closing():
+                    self.conn.send_close(code, reason)
+                    self.transport.write(b"".join(self.conn.data_to_send()))
+                    self.close_sent = True
+                self.transport.close()  # once everything is read
+                self.loop.call_later(LINGER, self.transport.abort)
 
         class Draining(uvicorn.Server):  # type: ignore[misc, no-any-unimported, unused-ignore]
             """Before sockets are closed, sessions get their answers; a second signal ends that."""
@@ -95,7 +115,7 @@ class Server:
                 ssl_keyfile=key,
                 log_level="warning",
                 access_log=False,
-                lifespan="on",
+                lifespan="off",
                 timeout_graceful_shutdown=5,
             )
         )
@@ -116,7 +136,11 @@ class Server:
             await asyncio.sleep(0.01)
         if started is not None and not serving.done():
             started()
-        await serving
+        watching = asyncio.ensure_future(self._hub.watch())
+        try:
+            await serving
+        finally:
+            watching.cancel()
 
 
 @contextlib.contextmanager
