@@ -18,8 +18,7 @@ from diarist.models.load import Precision, load_segmentation
 from diarist.models.marblenet import OnnxVad
 from diarist.models.onnx import session
 from diarist.models.silero import SileroVad, is_silero
-from diarist.stages import segment
-from diarist.stages.activity import MovingMean
+from diarist.stages.heard import hear
 
 NAMES = {"silero": "silero-vad", "segmentation": "segmentation-3.0", "marblenet": "marblenet-vad"}
 """Short names, and what they stand for in the catalogue."""
@@ -27,7 +26,7 @@ NAMES = {"silero": "silero-vad", "segmentation": "segmentation-3.0", "marblenet"
 ACCEPT = "DIARIST_ACCEPT_LICENCE"
 """Environment variable: names of weights, parted by commas, whose unstated licence the user has cleared."""
 
-_STEP, _TOGETHER = 2.5, 16  # of the chunks of a segmentation network
+_STEP = 2.5  # seconds from one chunk of a segmentation network to the next
 
 
 class FrameClassifier:
@@ -53,18 +52,7 @@ class SegmentationVad:
 
     def __call__(self, samples: Float32) -> Float32:
         """Sound `(num_samples,)` to the probability that anybody talks `(num_frames,)`."""
-        spec = self._model.spec
-        chunks = segment.axis(spec, min(_STEP, spec.chunk / spec.sample_rate))
-        mean, parts = MovingMean(1), [np.zeros(0, np.float32)]
-        num_chunks = chunks.count_covering(len(samples))
-        for first in range(0, num_chunks, _TOGETHER):
-            num = min(_TOGETHER, num_chunks - first)
-            heard = segment.read(self._model(segment.cut(samples, chunks.first(first), num, chunks)), spec)
-            for index, row in enumerate(heard.speech):
-                mean.add(self.frames.index_at(chunks.first(first + index)), row[:, None])
-            parts.append(mean.take(self.frames.index_at(chunks.first(first + num)))[:, 0])
-        parts.append(mean.take(mean.last)[:, 0])
-        return np.concatenate(parts)[: self.frames.count_covering(len(samples))]
+        return hear(samples, self._model, _STEP).speech
 
 
 def load_vad(
