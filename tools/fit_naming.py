@@ -20,15 +20,12 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from scipy.optimize import minimize
 
 from diarist import Diarizer
-from diarist.audio.decode import load
 from diarist.audio.files import expand
 from diarist.core.types import Float64
-from diarist.evaluation.verification import Heard, hear, log_loss, pairs
-from diarist.simulate.sources import find_speakers
+from diarist.evaluation.verification import Heard, halves, hear, log_loss, pairs
 from diarist.speakers.scoring import Scorer
 
 RANK, NOISE, SHRINK = 60, 10.0, 0.3
@@ -52,34 +49,15 @@ def main() -> None:
         halves(args.speech, args.output)
         return
     config = {"embedding.model": args.embedding_model, "embedding.precision": args.embedding_precision}
-    one, other = (capped(voices(folder, config)) for folder in (args.one, args.other))
+    one, other = (voices(folder, config).capped(MOST) for folder in (args.one, args.other))
     scorer = fit(one, other)
     scorer.save(args.output)
     targets, others = ratios(scorer, one, other)
     print(
         f"{len(one)} and {len(other)} voices of {len({*one.person, *other.person})} people; log loss on them "
-        f"{log_loss(targets, others):.3f}; scale {scorer.scale:.3f}, bias {scorer.bias:.2f}; between at ranks 1, 2, 11, "
-        f"31: {', '.join(f'{value:.1f}' for value in scorer.between[[0, 1, 10, 30]])}"
+        f"{log_loss(targets, others):.3f}; scale {scorer.scale:.3f}, bias {scorer.bias:.2f}; between at ranks 1, 2, 11 "
+        f"and 31: {', '.join(f'{value:.1f}' for value in scorer.between[[0, 1, 10, 30]])}"
     )
-
-
-def halves(speech: Path, output: Path) -> None:
-    """Half of each speaker's files, in order of name, as links; half the sound where there is one file only."""
-    for speaker in find_speakers([speech]):
-        files = sorted(path for path in speaker.utterances if isinstance(path, Path))
-        below = files[0].parent.relative_to(speech)
-        for half in "ab":
-            (output / half / below).mkdir(parents=True, exist_ok=True)
-        if len(files) > 1:
-            for number, path in enumerate(files):
-                link = output / ("a" if number < len(files) // 2 else "b") / below / path.name
-                link.unlink(missing_ok=True)
-                link.symlink_to(path.resolve())
-            continue
-        sound = load(files[0])
-        middle = len(sound.samples) // 2
-        for half, samples in (("a", sound.samples[:middle]), ("b", sound.samples[middle:])):
-            soundfile.write(output / half / below / f"{files[0].stem}.flac", samples, sound.sample_rate)
 
 
 def voices(folder: Path, config: dict[str, str]) -> Heard:
@@ -93,18 +71,10 @@ def voices(folder: Path, config: dict[str, str]) -> Heard:
     return found
 
 
-def capped(found: Heard) -> Heard:
-    """At most `MOST` voices of each person, those from the most speech."""
-    keep = np.zeros(len(found), dtype=bool)
-    for person in np.unique(found.person):
-        rows = np.flatnonzero(found.person == person)
-        keep[rows[np.argsort(-found.seconds[rows], kind="stable")[:MOST]]] = True
-    return found.select(keep)
-
-
 def fit(one: Heard, other: Heard) -> Scorer:
     """Fit the space to all voices and calibrate it on pairs of both halves."""
-    embeddings, seconds = np.concatenate([one.embeddings, other.embeddings]), np.concatenate([one.seconds, other.seconds])
+    embeddings = np.concatenate([one.embeddings, other.embeddings])
+    seconds = np.concatenate([one.seconds, other.seconds])
     people = np.unique(np.concatenate([one.person, other.person]), return_inverse=True)[1]
     raw = Scorer.fit(embeddings, seconds, people, rank=RANK, noise=NOISE, shrink=SHRINK)
     targets, others = ratios(raw, one, other)

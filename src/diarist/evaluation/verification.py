@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from diarist import formats
+from diarist.audio.decode import load
 from diarist.core.types import Diarization, Float32, Float64
 from diarist.errors import FormatError, UsageError
+from diarist.simulate.sources import find_speakers
 
 Floats = NDArray[np.floating]
 
@@ -38,6 +41,14 @@ class Heard:
         """Some of the rows."""
         return Heard(*(values[rows] for values in vars(self).values()))
 
+    def capped(self, most: int) -> Heard:
+        """At most so many voices of each person, those from the most speech: who says much must not count for more."""
+        keep = np.zeros(len(self), dtype=bool)
+        for person in np.unique(self.person):
+            rows = np.flatnonzero(self.person == person)
+            keep[rows[np.argsort(-self.seconds[rows], kind="stable")[:most]]] = True
+        return self.select(keep)
+
     def save(self, path: str | Path) -> None:
         """Write an npz file."""
         np.savez_compressed(path, **vars(self))
@@ -50,6 +61,28 @@ class Heard:
                 return cls(**{name: file[name] for name in cls.__dataclass_fields__})
         except (OSError, ValueError, KeyError) as error:
             raise FormatError(f"'{path}' holds no voices: {error}") from error
+
+
+def halves(speech: Path, output: Path) -> None:
+    """Cut what each speaker of `speech` says in two, folders `a` and `b` of `output`, so that no sound is in both.
+
+    Half of a speaker's files each, in order of name, as links; half the sound where there is one file only.
+    """
+    for speaker in find_speakers([speech]):
+        files = sorted(path for path in speaker.utterances if isinstance(path, Path))
+        below = files[0].parent.relative_to(speech)
+        for half in "ab":
+            (output / half / below).mkdir(parents=True, exist_ok=True)
+        if len(files) > 1:
+            for number, path in enumerate(files):
+                link = output / ("a" if number < len(files) // 2 else "b") / below / path.name
+                link.unlink(missing_ok=True)
+                link.symlink_to(path.resolve())
+            continue
+        sound = load(files[0])
+        middle = len(sound.samples) // 2
+        for half, samples in (("a", sound.samples[:middle]), ("b", sound.samples[middle:])):
+            soundfile.write(output / half / below / f"{files[0].stem}.flac", samples, sound.sample_rate)
 
 
 def hear(
