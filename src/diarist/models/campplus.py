@@ -20,14 +20,23 @@ class CamPlusPlus:
 
     spec = EmbeddingSpec(dimension=192, min_frames=2, map_stride=campplus.STRIDE)
 
-    def __init__(self, tensors: campplus.Tensors, *, int8: bool = False) -> None:
-        graph = campplus_int8.frames_graph(tensors, campplus_int8.ranges()) if int8 else campplus.frames_graph(tensors)
+    def __init__(self, tensors: campplus.Tensors, *, int8: bool = False, segment: int = campplus.SEGMENT) -> None:
+        if int8:
+            graph = campplus_int8.frames_graph(tensors, campplus_int8.ranges(), segment)
+        else:
+            graph = campplus.frames_graph(tensors, segment)
+        self._made_of, self._multiple = (tensors, int8), segment * campplus.STRIDE
         self._session = session(graph.serialize())
         self._head = campplus.Head.of(tensors)
 
+    def resized(self, num_fbank: int) -> CamPlusPlus:
+        """The same network for streams, in stretches of so many features: an even number, two seconds at most."""
+        tensors, int8 = self._made_of
+        return CamPlusPlus(tensors, int8=int8, segment=min(num_fbank // campplus.STRIDE, campplus.SEGMENT))
+
     def try_out(self) -> None:
         """Run on silence; raises whatever is wrong."""
-        maps = self.frames(np.zeros((1, campplus.MULTIPLE, self.spec.num_mels), dtype=np.float32))
+        maps = self.frames(np.zeros((1, self._multiple, self.spec.num_mels), dtype=np.float32))
         self.pool(maps, np.ones((1, 1, maps.shape[1]), dtype=np.float32))
 
     def frames(self, fbank: Float32) -> Float32:
@@ -41,7 +50,7 @@ class CamPlusPlus:
         num_maps = -(-num_fbank // campplus.STRIDE)
         maps = np.empty((batch, num_maps, campplus.CHANNELS), dtype=np.float32)
         if num_maps:
-            padded = np.zeros((1, -(-num_fbank // campplus.MULTIPLE) * campplus.MULTIPLE, 80), dtype=np.float32)
+            padded = np.zeros((1, -(-num_fbank // self._multiple) * self._multiple, 80), dtype=np.float32)
             for row in range(batch):
                 padded[0, :num_fbank] = fbank[row]
                 maps[row] = self._session.run(["maps"], {"fbank": padded})[0][0, :num_maps]

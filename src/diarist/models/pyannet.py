@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -29,10 +29,15 @@ class PyanNet:
     computed once: the same numbers, sooner.
 
     In float32 what a chunk gives does not depend on the other rows. With `int8`, the LSTM lays its states on a grid
-    that four chunks share: rows 0-3, 4-7, ... of a batch; the same batch always gives the same bytes.
+    that four chunks share: rows 0-3, 4-7, ... of a batch; the same batch always gives the same bytes. Once `resized()`
+    for streams, rows go one by one there, so that no stream depends on another.
     """
 
-    def __init__(self, tensors: pyannet.Tensors, *, int8: bool = False, chunk: int = CHUNK) -> None:
+    hop, reach = pyannet.HOP, pyannet.REACH  # value `i` of `pools()` is of samples `[i * hop, i * hop + reach)`
+
+    def __init__(
+        self, tensors: pyannet.Tensors, *, int8: bool = False, chunk: int = CHUNK, together: int = _TOGETHER
+    ) -> None:
         num_classes = len(tensors["classifier.bias"])
         speakers = powerset_of(num_classes)
         if speakers is None:
@@ -45,26 +50,29 @@ class PyanNet:
         filters = pyannet.sinc_filters(tensors)
         self._sums = filters[: len(filters) // 2].sum(axis=1, dtype=np.float64).astype(np.float32)  # of the even ones
         self._num_classes = num_classes
-        self._made_of = tensors, int8
+        self._made_of, self._together = (tensors, int8), together
         self.spec = SegmentationSpec(chunk, pyannet.FRAMES.count_inside(chunk), pyannet.FRAMES, *speakers)
 
-    def __call__(self, batch: Float32) -> Float32:
+    def __call__(self, batch: Float32, pools: Iterable[Float32] | None = None) -> Float32:
         """`(batch, num_samples)` to log-probabilities `(batch, num_frames, num_classes)`: 160000 samples to 589 frames.
-        Raises `UsageError` for another shape."""
+
+        `pools` of each row, `(1, 120, num_pooled)`, where they are known already. Raises `UsageError` for another
+        shape.
+        """
         check_chunks(batch, self.spec)
         batch = np.asarray(batch, dtype=np.float32)
         scores = np.empty((len(batch), self.spec.num_frames, self._num_classes), dtype=np.float32)
-        pools = self._pools(batch)
-        for first in range(0, len(batch), _TOGETHER):
-            group = batch[first : first + _TOGETHER]
-            features = np.concatenate([self._chunk(row, next(pools)) for row in group], axis=1)
-            scores[first : first + _TOGETHER] = self._scores.run(["scores"], {"features": features})[0]
+        pooled = iter(self._pools(batch) if pools is None else pools)
+        for first in range(0, len(batch), self._together):
+            group = batch[first : first + self._together]
+            features = np.concatenate([self._chunk(row, next(pooled)) for row in group], axis=1)
+            scores[first : first + self._together] = self._scores.run(["scores"], {"features": features})[0]
         return scores
 
     def resized(self, chunk: int) -> PyanNet:
-        """The same network for chunks of another number of samples; it was trained on ten seconds."""
+        """The same network for streams, in chunks of another number of samples; it was trained on ten seconds."""
         tensors, int8 = self._made_of
-        return PyanNet(tensors, int8=int8, chunk=chunk)
+        return PyanNet(tensors, int8=int8, chunk=chunk, together=1 if int8 else _TOGETHER)
 
     def try_out(self) -> None:
         """Run on silence; raises whatever is wrong."""
@@ -75,17 +83,17 @@ class PyanNet:
         step, within = batch.strides[0] // batch.itemsize, batch.strides[1] // batch.itemsize
         if len(batch) == 1 or within != 1 or step % pyannet.HOP or not 0 < step < self.spec.chunk:
             for row in batch:
-                yield self._pooled(row)
+                yield self.pools(row)
             return
         hop = step // pyannet.HOP
         for first in range(0, len(batch), _SHARED):
             rows = batch[first : first + _SHARED]
             stretch = as_strided(rows, ((len(rows) - 1) * step + self.spec.chunk,), (rows.itemsize,), writeable=False)
-            shared = self._pooled(stretch)
+            shared = self.pools(stretch)
             for start in range(0, len(rows) * hop, hop):
                 yield shared[:, :, start : start + self._num_pooled]
 
-    def _pooled(self, samples: Float32) -> Float32:
+    def pools(self, samples: Float32) -> Float32:
         """Sound `(num_samples,)` to `(1, 120, num_pooled)`, in blocks that fit into the processor's cache."""
         num = pyannet.num_pooled(len(samples))
         parts = []

@@ -27,7 +27,7 @@ class LiveEmbedding:
 
     model: str = option("campplus-zh-en", "catalogue name, ONNX file or hub id of the embedding model")
     precision: str = option("int8", "arithmetic of the embedding model", choices=PRECISIONS)
-    context: float = option(1.5, "seconds before new sound that the network sees with it", low=0.0, high=10.0)
+    context: float = option(0.5, "seconds before new sound that the network sees with it", low=0.0, high=10.0)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,20 +24,24 @@ from diarist.stages.fbank import FRAMES as FBANK
 from diarist.stages.fbank import fbank
 from diarist.stages.online import overlap_weights
 
+SPEECH = 0.1  # what is likelier to be speech is embedded
 MEAN = 10.0  # seconds whose mean is taken off the features: the block of a recording
 
 
 @dataclass
 class Sound:
     """What a stream remembers of its sound: `samples` up to sample `heard`, `features` up to it, `maps` from map
-    `first_map` on. All of a fixed length."""
+    `first_map` on. All of a fixed length. `pools` are what windows of a segmentation network share, in pieces
+    `(1, channels, num)` from number `first_pool` on."""
 
     samples: Float32
     features: Float32
     maps: Float32
+    pools: list[Float32]
     heard: int = 0
     num_features: int = 0
     first_map: int = 0
+    first_pool: int = 0
 
     @property
     def last_map(self) -> int:
@@ -51,6 +56,12 @@ class Sound:
         if high > low:
             out[low - first : high - first] = self.samples[low - start : high - start]
         return out
+
+    @property
+    def last_pool(self) -> int:
+        """Past the last of the pools."""
+        num: int = sum(piece.shape[2] for piece in self.pools)
+        return self.first_pool + num
 
     def some_features(self, first: int, last: int) -> Float32:
         """Features `first` to `last` of the stream, those of them that are remembered."""
@@ -77,6 +88,8 @@ class Ears:
         self.config = config
         self.segmentation = fitted(segmentation, config.duration_samples)
         self.embedding = embedding
+        num_fbank = round(config.embedding.context / 0.01) + config.step_samples // FBANK.step
+        self._trunk = getattr(embedding, "resized", lambda _: embedding)(num_fbank)
         spec = self.segmentation.spec
         self.frames = spec.frames
         self.num_frames = min(spec.num_frames, self.frames.count_inside(config.duration_samples))
@@ -84,7 +97,7 @@ class Ears:
         self.maps = Axis(FBANK.size + (stride - 1) * FBANK.step, stride * FBANK.step)
         self.num_mels = 80 if embedding is None else embedding.spec.num_mels
         longest = max(spec.chunk, segmentation.spec.chunk)  # the session hears chunks of the model's own length
-        self._keep = longest + config.step_samples + 2 * self.frames.step + FBANK.size
+        self.keep = longest + config.step_samples + 2 * self.frames.step + FBANK.size
         self._mean = round(MEAN * spec.sample_rate) // FBANK.step
         self._num_features = self._mean + config.step_samples // FBANK.step + FBANK.size // FBANK.step
         self._num_maps = config.duration_samples // self.maps.step + 1
@@ -92,18 +105,19 @@ class Ears:
     def start(self) -> Sound:
         """Before the first sample."""
         features = np.zeros((0, self.num_mels), dtype=np.float32)
-        return Sound(np.zeros(0, np.float32), features, np.zeros((0, 0), np.float32))
+        return Sound(np.zeros(0, np.float32), features, np.zeros((0, 0), np.float32), [])
 
     def look(self, sounds: Sequence[Sound], blocks: Sequence[Float32]) -> list[Look]:
         """One step of several streams: each takes its block in and looks at what it has heard last."""
         for sound, block in zip(sounds, blocks, strict=True):
             self._take(sound, block)
-        scores = self.segmentation(np.stack([self._window(sound) for sound in sounds]))[:, -self.num_frames :]
-        self._embed(sounds)
+        starts = [self._start(sound) * self.frames.step for sound in sounds]
+        scores = hear(self.segmentation, sounds, starts, self.keep)[:, -self.num_frames :]
+        self._embed(sounds, scores)
         return [self._read(sound, one) for sound, one in zip(sounds, scores, strict=True)]
 
     def _take(self, sound: Sound, block: Float32) -> None:
-        sound.samples = np.concatenate([sound.samples, block])[-self._keep :]
+        sound.samples = np.concatenate([sound.samples, block])[-self.keep :]
         sound.heard += len(block)
 
     def frame_at(self, sample: int) -> int:
@@ -115,19 +129,21 @@ class Ears:
         window is full."""
         return self.frame_at(sound.heard) - self.segmentation.spec.num_frames
 
-    def _window(self, sound: Sound) -> Float32:
-        """The newest `chunk` samples, silence before the first and after the last one."""
-        return sound.piece(self._start(sound) * self.frames.step, self.segmentation.spec.chunk)
-
-    def _embed(self, sounds: Sequence[Sound]) -> None:
-        """Bring every stream's maps up to what it has heard."""
-        if self.embedding is None:
+    def _embed(self, sounds: Sequence[Sound], scores: Float32) -> None:
+        """Bring every stream's maps up to what it has heard; they are zero where nobody talks."""
+        if self.embedding is None or self._trunk is None:
             return
-        for sound in sounds:
+        for sound, one in zip(sounds, scores, strict=True):
             block, num_new = self._features(sound)
             if num_new:
-                new = self.embedding.frames(block[None])[0][-num_new:]
-                maps = np.concatenate([sound.maps, new]) if len(sound.maps) else new
+                seconds = num_new * self.maps.step // self.frames.step + 2 * self.frames.size // self.frames.step
+                if self._speech(one[-seconds:]).max() > SPEECH:
+                    new = self._trunk.frames(block[None])[0][-num_new:]
+                else:
+                    new = np.zeros((num_new, sound.maps.shape[1]), dtype=np.float32)
+                if new.shape[1] != sound.maps.shape[1]:
+                    sound.maps = np.zeros((len(sound.maps), new.shape[1]), dtype=np.float32)
+                maps = np.concatenate([sound.maps, new])
                 drop = max(0, len(maps) - self._num_maps)
                 sound.maps, sound.first_map = maps[drop:], sound.first_map + drop
 
@@ -157,11 +173,16 @@ class Ears:
         first = self._start(sound) + spec.num_frames - self.num_frames
         skip = max(0, -first)  # frames before the first sample
         scores, first = scores[skip:], first + skip
-        speech = segment.read(scores[None], spec).speech[0]
+        speech = self._speech(scores)
         activity = scores
         if spec.max_simultaneous is not None:
             activity = powerset.probabilities(scores, spec.num_local, spec.max_simultaneous)
         return Look(first, activity, speech, self._voices(sound, activity, first))
+
+    def _speech(self, scores: Float32) -> Float32:
+        """How likely anybody talks, `(num_frames,)`."""
+        speech: Float32 = segment.read(scores[None], self.segmentation.spec).speech[0]
+        return speech
 
     def _voices(self, sound: Sound, activity: Float32, first: int) -> Float32:
         """Overlap-aware embeddings of the local speakers, `(num_local, dimension)`, NaN where there is none."""
@@ -169,7 +190,7 @@ class Ears:
             return np.zeros((activity.shape[1], 0), dtype=np.float32)
         low = max(sound.first_map, -(-first * self.frames.step // self.maps.step))
         num_maps = sound.last_map - low
-        if num_maps <= 0 or len(activity) == 0:
+        if num_maps <= 0 or len(activity) == 0 or not sound.maps.size:
             return np.full((activity.shape[1], self.embedding.spec.dimension), np.nan, dtype=np.float32)
         config = self.config
         weights = overlap_weights(activity, config.gamma, config.beta, normalize=config.normalize_embedding_weights)
@@ -179,13 +200,55 @@ class Ears:
         return unit_rows(self.embedding.pool(maps[None], np.ascontiguousarray(read.T)[None])[0])
 
 
+def hear(model: SegmentationModel, sounds: Sequence[Sound], starts: Sequence[int], keep: int) -> Float32:
+    """Scores `(num_streams, num_frames, num_classes)` of the window of each sound that begins at its sample of
+    `starts`, with silence before the first and after the last one.
+
+    A model that has `pools`, which do not depend on the window, makes them of new sound only; those of the newest
+    `keep` samples are remembered.
+    """
+    batch = np.stack([sound.piece(start, model.spec.chunk) for sound, start in zip(sounds, starts, strict=True)])
+    if not hasattr(model, "pools"):
+        return model(batch)
+    pools = [_pools(model, *one, keep) for one in zip(sounds, batch, starts, strict=True)]
+    scores: Float32 = model(batch, pools)  # type: ignore[call-arg]
+    return scores
+
+
+def _pools(model: Any, sound: Sound, window: Float32, start: int, keep: int) -> Float32:
+    """What the model makes of a window before it looks at it as a whole, `(1, channels, num)`."""
+    hop, reach = model.hop, model.reach
+    first, last = start // hop, start // hop + (len(window) - reach) // hop + 1
+    if not sound.pools or first < sound.first_pool:
+        sound.pools, sound.first_pool = [], first
+    known = sound.last_pool
+    parts = list(sound.pools)
+    if known < last:
+        parts.append(model.pools(sound.piece(known * hop, start + len(window) - known * hop)))
+        whole = max(0, (sound.heard - reach) // hop + 1 - known)  # past these, silence stands for what is not heard
+        sound.pools.append(parts[-1][:, :, :whole].copy())
+    joined = _between(parts, first - sound.first_pool, last - sound.first_pool)
+    while sound.pools and (sound.first_pool + sound.pools[0].shape[2]) * hop < sound.heard - keep:
+        sound.first_pool += sound.pools.pop(0).shape[2]
+    return joined
+
+
+def _between(parts: list[Float32], first: int, last: int) -> Float32:
+    """Columns `first` to `last` of parts `(1, channels, num)` side by side."""
+    chosen, begin = [], 0
+    for part in parts:
+        end = begin + part.shape[2]
+        if end > first and begin < last:
+            chosen.append(part[:, :, max(0, first - begin) : last - begin])
+        begin = end
+    return np.concatenate(chosen, axis=2)
+
+
 def fitted(model: SegmentationModel, num_samples: int) -> SegmentationModel:
     """The model for windows of so many samples, where it can be had; else itself, where its chunk is no shorter.
 
     Raises `ConfigError` where its chunk is shorter.
     """
-    if model.spec.chunk == num_samples:
-        return model
     resized = getattr(model, "resized", None)
     if resized is not None:
         fitting: SegmentationModel = resized(num_samples)

@@ -21,7 +21,7 @@ from diarist.core.time import Axis
 from diarist.core.types import Float32, Float64, Int64
 from diarist.pipelines.config import PipelineConfig
 from diarist.pipelines.frontend import BLOCK, count_speakers
-from diarist.pipelines.live_listen import Sound
+from diarist.pipelines.live_listen import Sound, hear
 from diarist.pipelines.live_state import ragged, split
 from diarist.stages import powerset, segment
 from diarist.stages.activity import MovingMean
@@ -164,7 +164,12 @@ class Recorder:
     """Adds sound to sessions; holds nothing of any stream."""
 
     def __init__(
-        self, offline: PipelineConfig, segmentation: SegmentationModel, embedding: EmbeddingModel | None, maps: Axis
+        self,
+        offline: PipelineConfig,
+        segmentation: SegmentationModel,
+        embedding: EmbeddingModel | None,
+        maps: Axis,
+        keep: int,
     ) -> None:
         self.offline, self.segmentation, self.embedding = offline, segmentation, embedding
         self.spec, self.frames, self.maps = segmentation.spec, segmentation.spec.frames, maps
@@ -173,6 +178,7 @@ class Recorder:
         self._size = round(offline.embedding.window * per_second)
         self._hop = offline.embedding.hop * per_second
         self._least = round(offline.embedding.least * per_second)
+        self._keep = keep
         self._longest = round(LONGEST * per_second)
         self._block = BLOCK * maps.sample_rate // FBANK.step
 
@@ -180,7 +186,7 @@ class Recorder:
         """Hear the chunk that has become whole, if one has."""
         while self.chunks.span(session.num_chunks)[1] <= sound.heard:
             first = self.chunks.first(session.num_chunks)
-            self._hear(session, sound.piece(first, self.chunks.size), first)
+            self._hear(session, sound, first)
             session.num_chunks += 1
             self._settle(session, self.frames.index_at(self.chunks.first(session.num_chunks)))
         while self._embed(session, sound, self._block):
@@ -195,14 +201,15 @@ class Recorder:
         if sound.heard > self.chunks.size:  # no silence after the end, where the last chunk can end with the sound
             first = min(first, (until - self.spec.num_frames) * self.frames.step)
         if until > session.mean.last:
-            self._hear(session, sound.piece(first, self.chunks.size), first)
+            self._hear(session, sound, first)
         self._settle(session, min(until, session.mean.last))
         self._embed(session, sound, 1)
         self._pool(session, said, last=True)
 
-    def _hear(self, session: Session, samples: Float32, first: int) -> None:
-        """Take in what the model says of a chunk."""
-        heard = segment.read(self.segmentation(samples[None]), self.spec)
+    def _hear(self, session: Session, sound: Sound, first: int) -> None:
+        """Take in what the model says of the chunk that begins at sample `first`."""
+        scores = hear(self.segmentation, [sound], [first], self._keep)
+        heard = segment.read(scores, self.spec)
         number = powerset.unpack(heard.bits, self.spec.num_local).sum(axis=-1)
         frame = self.frames.index_at(first)
         session.mean.add(frame, np.stack([heard.speech, heard.overlap, number], axis=-1)[0])

@@ -55,7 +55,7 @@ class Parts:
         if embedding is not None and self.own[1]:  # the PLDA that ships goes with the network that it was fitted on
             model = self.own[1]
         self.offline = replace_from(presets.resolve(), {"embedding.model": model, "segmentation.step": config.evidence})
-        self.recorder = Recorder(self.offline, segmentation, embedding, self.maps)
+        self.recorder = Recorder(self.offline, segmentation, embedding, self.maps, self.ears.keep)
         self.dimension = 0 if embedding is None else embedding.spec.dimension
         self.clustering: Clustering | None = None
         if embedding is not None:
@@ -150,7 +150,8 @@ class Stream:
 
     def snapshot(self) -> Diarization:
         """All that has been heard so far, clustered anew. The stream goes on as if nothing had happened."""
-        session, sound = copy.deepcopy(self._session), copy.copy(self._sound)
+        session = copy.deepcopy(self._session)
+        sound = dataclasses.replace(self._sound, pools=list(self._sound.pools))
         with single_threaded_algebra():
             self.parts.recorder.close(session, sound, self._said)
             return whole(session, self._known, self.parts, sound.heard / SAMPLE_RATE, self.uri)
@@ -165,7 +166,7 @@ class Stream:
             "settled": self._settled,
             "first_said": self._said.first,
             "born": known.born,
-            "sound": [sound.heard, sound.num_features, sound.first_map],
+            "sound": [sound.heard, sound.num_features, sound.first_map, sound.first_pool],
             "looks": [look.first for look in self._looks],
             "next_revision": self._next_revision,
             "due": None if revision is None else revision.due,
@@ -177,6 +178,7 @@ class Stream:
             "samples": sound.samples,
             "features": sound.features,
             "maps": sound.maps,
+            "pools": np.concatenate(sound.pools, axis=2) if sound.pools else np.zeros((0, 0, 0), np.float32),
             "centres": known.centres,
             "names": known.names,
             "scores": scores,
@@ -198,7 +200,8 @@ class Stream:
         stream._settled, stream._next_revision = facts["settled"], facts["next_revision"]
         stream._waiting = [arrays["waiting"]] if len(arrays["waiting"]) else []
         stream._num_waiting = len(arrays["waiting"])
-        stream._sound = Sound(arrays["samples"], arrays["features"], arrays["maps"], *facts["sound"])
+        pools = [arrays["pools"]] if arrays["pools"].size else []
+        stream._sound = Sound(arrays["samples"], arrays["features"], arrays["maps"], pools, *facts["sound"])
         stream._known = Known(arrays["centres"], arrays["names"], facts["born"])
         scores = split(arrays["scores"], arrays["num_scores"])
         stream._looks = [

@@ -28,8 +28,11 @@ _EPSILON = 1e-5
 BLOCKS = ((12, 1), (24, 2), (16, 2))  # layers, dilation
 
 
-def frames_graph(tensors: Tensors) -> Graph:
-    """fbank `(batch, num_fbank, 80)`, `num_fbank` a multiple of 200, to maps `(batch, num_maps, 512)`."""
+def frames_graph(tensors: Tensors, segment: int = SEGMENT) -> Graph:
+    """fbank `(batch, num_fbank, 80)`, `num_fbank` a multiple of 200, to maps `(batch, num_maps, 512)`.
+
+    A `segment` of fewer than 100 maps is for stretches of just so many, which are one segment to the network.
+    """
     graph = Graph("campplus-frames")
     fbank = graph.input("fbank", ("batch", "num_fbank", 80))
     x = graph.node("Unsqueeze", graph.node("Transpose", fbank, perm=[0, 2, 1]), graph.constant([1], np.int64))
@@ -39,7 +42,7 @@ def frames_graph(tensors: Tensors) -> Graph:
     x = graph.label(graph.node("Relu", x), "x0")
     for number, (num_layers, dilation) in enumerate(BLOCKS, start=1):
         for layer in range(1, num_layers + 1):
-            new = _dense_layer(graph, tensors, x, f"xvector.block{number}.tdnnd{layer}", dilation)
+            new = _dense_layer(graph, tensors, x, f"xvector.block{number}.tdnnd{layer}", dilation, segment)
             x = graph.node("Concat", x, new, axis=1)
         x = _norm_relu(graph, tensors, x, f"xvector.transit{number}.nonlinear.batchnorm")
         graph.label(x, f"transit{number}.pre")
@@ -96,20 +99,20 @@ def _residual(graph: Graph, tensors: Tensors, x: str, name: str, stride: int) ->
     return graph.label(graph.node("Relu", graph.node("Add", y, x)), f"{name}.out")
 
 
-def _dense_layer(graph: Graph, tensors: Tensors, x: str, name: str, dilation: int) -> str:
+def _dense_layer(graph: Graph, tensors: Tensors, x: str, name: str, dilation: int, segment: int) -> str:
     """One densely connected layer: `(batch, channels, time)` to 32 new channels."""
     x = graph.label(_norm_relu(graph, tensors, x, f"{name}.nonlinear1.batchnorm"), f"{name}.pre")
     x = graph.node("Relu", _conv(graph, tensors, x, f"{name}.linear1", f"{name}.nonlinear2.batchnorm"))
     graph.label(x, f"{name}.h")
     local = _conv(graph, tensors, x, f"{name}.cam_layer.linear_local", pads=[dilation] * 2, dilations=[dilation])
     graph.label(local, f"{name}.local")
-    # the gate is the same within a segment of 100 maps: (batch, 128, segments), then broadcast
-    segments = graph.node("Reshape", x, graph.constant([0, 0, -1, SEGMENT], np.int64))
+    # the gate is the same within a segment: (batch, 128, segments), then broadcast
+    segments = graph.node("Reshape", x, graph.constant([0, 0, -1, segment], np.int64))
     means = graph.node("ReduceMean", segments, axes=[3], keepdims=0)
     context = graph.node("Add", means, graph.node("ReduceMean", means, axes=[2], keepdims=1))
     gate = graph.node("Relu", _conv(graph, tensors, context, f"{name}.cam_layer.linear1"))
     gate = graph.node("Sigmoid", _conv(graph, tensors, gate, f"{name}.cam_layer.linear2"))
-    local = graph.node("Reshape", local, graph.constant([0, 0, -1, SEGMENT], np.int64))
+    local = graph.node("Reshape", local, graph.constant([0, 0, -1, segment], np.int64))
     gated = graph.node("Mul", local, graph.node("Unsqueeze", gate, graph.constant([3], np.int64)))
     return graph.label(graph.node("Reshape", gated, graph.constant([0, 0, -1], np.int64)), f"{name}.new")
 

@@ -29,9 +29,9 @@ _INPUT = Grid(36 / 255, 128)  # log mel energies around their mean
 _EQUAL = Grid(1 / 127, 128)  # channels divided by their range
 
 
-def frames_graph(tensors: Tensors, ranges: Ranges) -> Graph:
-    """fbank `(1, num_fbank, 80)`, `num_fbank` a multiple of 200, to maps `(1, num_maps, 512)`."""
-    return _Builder(tensors, ranges).build()
+def frames_graph(tensors: Tensors, ranges: Ranges, segment: int = SEGMENT) -> Graph:
+    """fbank `(1, num_fbank, 80)`, `num_fbank` a multiple of `2 * segment`, to maps `(1, num_maps, 512)`."""
+    return _Builder(tensors, ranges, segment).build()
 
 
 def ranges() -> Ranges:
@@ -50,7 +50,8 @@ class _Block:
 
 
 class _Builder:
-    def __init__(self, tensors: Tensors, ranges: Ranges) -> None:
+    def __init__(self, tensors: Tensors, ranges: Ranges, segment: int) -> None:
+        self.segment = segment
         self.tensors = tensors
         self.ranges = ranges
         self.graph = Graph("campplus-frames-int8")
@@ -135,7 +136,7 @@ class _Builder:
             graph, hidden, weight / local_reach[:, None, None], 0.0, _EQUAL, pads=[dilation] * 2, dilations=[dilation]
         )
         gate = graph.node("Mul", self._gate(hidden, name), graph.constant(local_reach / reach))
-        segments = graph.node("Reshape", quantize.dequantize(graph, local), self._shape(-1, SEGMENT, 32))
+        segments = graph.node("Reshape", quantize.dequantize(graph, local), self._shape(-1, self.segment, 32))
         gated = graph.node("Mul", segments, graph.node("Reshape", gate, self._shape(-1, 1, 32)))
         new = quantize.quantize(graph, graph.node("Reshape", gated, self._shape(1, -1, 32)), _EQUAL)
         block.x = Quantized(graph.node("Concat", block.x.name, new.name, axis=2), _EQUAL)
@@ -145,7 +146,7 @@ class _Builder:
     def _gate(self, hidden: Quantized, name: str) -> str:
         """One gate for each segment, from its mean and the mean of all: `(num_segments, 32)` float32."""
         graph = self.graph
-        segments = graph.node("Reshape", quantize.dequantize(graph, hidden), self._shape(-1, SEGMENT, 128))
+        segments = graph.node("Reshape", quantize.dequantize(graph, hidden), self._shape(-1, self.segment, 128))
         means = graph.node("ReduceMean", segments, axes=[1], keepdims=0)
         context = graph.node("Add", means, graph.node("ReduceMean", means, axes=[0], keepdims=1))
         return graph.node("Sigmoid", self._gemm(graph.node("Relu", self._gemm(context, name, 1)), name, 2))
