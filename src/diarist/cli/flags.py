@@ -35,14 +35,15 @@ def add_config(
         text = metadata["help"].replace("%", "%%")
         dest = f"config:{name}"
         if isinstance(default, bool):
-            group.add_argument(*flags, dest=dest, action="store_true", default=argparse.SUPPRESS, help=text)
+            action: Any = argparse.BooleanOptionalAction if default else "store_true"  # what is on can be turned off
+            group.add_argument(*flags, dest=dest, action=action, default=argparse.SUPPRESS, help=text)
             continue
         choices = metadata.get("choices")
         text += f" ({', '.join(map(str, choices))})" if choices else ""
         group.add_argument(
             *flags,
             dest=dest,
-            type=_type(default),
+            type=type_of(default),
             default=argparse.SUPPRESS,
             metavar=name.rsplit(".", 1)[-1].upper(),
             help=f"{text}; default {default}" if default is not None else text,
@@ -55,12 +56,20 @@ def given(args: argparse.Namespace, config: Any) -> dict[str, Any]:
     return {name: values[f"config:{name}"] for name, _, _ in walk(config) if f"config:{name}" in values}
 
 
-def _type(default: Any) -> Callable[[str], Any]:
+def type_of(default: Any) -> Callable[[str], Any]:
+    """What makes a value out of a word on the command line, for an option with that default."""
     if isinstance(default, int):
         return int
     if isinstance(default, float):
         return float
+    if isinstance(default, tuple):
+        return numbers
     return str if isinstance(default, str) else number_or_word
+
+
+def numbers(text: str) -> list[float]:
+    """`1.5,1.0,0.5`: a number for each of several."""
+    return [float(part) for part in text.split(",")]
 
 
 def number_or_word(text: str) -> float | str:

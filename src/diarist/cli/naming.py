@@ -19,6 +19,7 @@ from diarist.speakers.gallery import Gallery, different_models
 if TYPE_CHECKING:
     from diarist.core.types import Diarization, Speaker
     from diarist.pipelines.config import PipelineConfig
+    from diarist.pipelines.nemo_presets import NemoStyleConfig
     from diarist.speakers.scoring import Scorer
 
 Namer = Callable[["Diarization"], "Diarization"]
@@ -60,7 +61,7 @@ def sort_out(args: argparse.Namespace) -> None:
         args.refuse("the following arguments are required: AUDIO")
 
 
-def namer_of(args: argparse.Namespace, config: PipelineConfig) -> Namer | None:
+def namer_of(args: argparse.Namespace, config: PipelineConfig | NemoStyleConfig) -> Namer | None:
     """What names the voices of results, where that was asked for; whatever stands against it is told now.
 
     Raises `MissingError` without a gallery, `UsageError` where it holds voices of another model than these will be.

@@ -8,22 +8,22 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from diarist.cli.flags import add_config, given
+from diarist.cli.engines import Job, add_engines, add_nemo_style, diarizer_of, jobs_of, weights_of
+from diarist.cli.flags import add_config
 from diarist.cli.naming import add_gallery, namer_of, render_names, sort_out
 from diarist.errors import DiaristError, InputError, UsageError
-from diarist.pipelines import presets
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
 
 if TYPE_CHECKING:
     from diarist.cli.progress import ProgressBar
     from diarist.core.events import Event, Hook
     from diarist.core.types import Diarization
+    from diarist.pipelines.nemo_style import NemoStyleDiarizer
     from diarist.pipelines.offline import Diarizer
 
 HELP = "who spoke when, in recordings"
-ENGINES = ("clustering",)
 CAN_FOLLOW = ("rttm", "json", "csv")  # formats in which several recordings can stand in one stream
 
 
@@ -33,10 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     parser.usage = "%(prog)s AUDIO [AUDIO ...] [options]"  # the whole list would bury the message of a usage error
     parser.add_argument("audio", nargs="*", metavar="AUDIO", help="recordings or folders of them; - is standard input")
-    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help="the method: changes the answer")
-    names = "; ".join(f"{p.name}: {p.summary}" for p in presets.PRESETS.values())
-    parser.add_argument("--preset", default=presets.DEFAULT, metavar="NAME", help=f"{names}. Default {presets.DEFAULT}")
-    parser.add_argument("--preset-file", metavar="FILE", help="a TOML or JSON file of values on top of the preset")
+    add_engines(parser)
     speakers = parser.add_argument_group("speakers")
     speakers.add_argument("--num-speakers", type=int, metavar="N", help="exactly so many")
     speakers.add_argument("--min-speakers", type=int, metavar="N", help="at least so many")
@@ -60,35 +57,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--quiet", action="store_true", help="no progress bar, no warnings")
     add_config(parser, "speed", RuntimeConfig())
     add_config(parser, "the answer (defaults are those of balanced; a preset may change them)", PipelineConfig())
+    add_nemo_style(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Diarize every recording; 1 where any of several failed. Raises `DiaristError`."""
-    from diarist.audio.files import expand, unique_uris
-    from diarist.pipelines.offline import Diarizer
-
-    sort_out(args)
-    config = presets.resolve(args.preset, args.preset_file, given(args, PipelineConfig()))
-    diarizer = Diarizer(args.preset, config=config, **given(args, RuntimeConfig()))
-    name = namer_of(args, config)
-    files = expand(args.audio)
-    _check_output(args, len(files))
+    if args.manifest is None:
+        sort_out(args)
+    diarizer, jobs = diarizer_of(args), jobs_of(args)
+    name = namer_of(args, diarizer.config)
+    _check_output(args, len(jobs))
     failed = delivered = 0
-    for path, uri in zip(files, unique_uris(files), strict=True):
+    for job in jobs:
         try:
-            result = _diarize(diarizer, path, uri, args)
+            result = _diarize(diarizer, job, args)
             result = result if name is None else name(result)
         except InputError as error:
-            if len(files) == 1:
+            if len(jobs) == 1:
                 raise
             failed += 1
             print(f"diarist: error: {' '.join(str(error).split())}", file=sys.stderr)
             continue
         _tell(result, args)
-        _deliver(result, args, first=not delivered, several=len(files) > 1)
+        _deliver(result, args, first=not delivered, several=len(jobs) > 1)
         delivered += 1
     if failed:
-        print(f"diarist: {failed} of {len(files)} recordings failed", file=sys.stderr)
+        print(f"diarist: {failed} of {len(jobs)} recordings failed", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -113,7 +107,7 @@ def _check_output(args: argparse.Namespace, num_files: int) -> None:
             raise DiaristError(f"cannot make the folder '{args.out}': {error.strerror}") from error
 
 
-def _diarize(diarizer: Diarizer, path: Path, uri: str, args: argparse.Namespace) -> Diarization:
+def _diarize(diarizer: Diarizer | NemoStyleDiarizer, job: Job, args: argparse.Namespace) -> Diarization:
     from diarist.cli.progress import ProgressBar
 
     bounds = {name: getattr(args, name) for name in ("num_speakers", "min_speakers", "max_speakers")}
@@ -124,20 +118,20 @@ def _diarize(diarizer: Diarizer, path: Path, uri: str, args: argparse.Namespace)
                 raise UsageError("--channels-are-speakers compares no voices: leave out --gallery")
             if any(value is not None for value in bounds.values()):
                 raise UsageError("--channels-are-speakers takes the number of speakers from the channels")
-            result = diarizer.by_channel(path, uri=uri, hooks=hooks)
+            result = cast("Diarizer", diarizer).by_channel(job.path, uri=job.uri, hooks=hooks)
         else:
-            result = diarizer(path, uri=uri, hooks=hooks, **bounds)
+            result = diarizer(job.path, uri=job.uri, hooks=hooks, **{**bounds, **job.known})
     return result.exclusive() if args.exclusive else result
 
 
-def _fetching(diarizer: Diarizer, bar: ProgressBar) -> Hook:
+def _fetching(diarizer: Diarizer | NemoStyleDiarizer, bar: ProgressBar) -> Hook:
     """A hook that fetches weights, at first use, where it can be seen."""
     from diarist.models import fetch
     from diarist.models.catalog import CATALOG
 
     def hook(event: Event) -> None:
         if bar.enabled and (event.stage, event.kind) == ("models", "start"):
-            for name in (diarizer.config.segmentation.model, diarizer.config.embedding.model):
+            for name in weights_of(diarizer.config):
                 if name in CATALOG:
                     fetch.fetch(name, offline=diarizer.runtime.offline, progress=bar.fetching)
 

@@ -9,6 +9,7 @@ import pytest
 from diarist.cli.flags import add_config, given
 from diarist.core.config import replace_from, walk
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
+from diarist.pipelines.nemo_presets import NemoStyleConfig
 
 
 def parser(config=None, **options):
@@ -56,3 +57,12 @@ def test_what_cannot_be_is_a_usage_error(words):
     with pytest.raises(SystemExit) as caught, contextlib.redirect_stderr(io.StringIO()):
         parser().parse_args(words)
     assert caught.value.code == 2
+
+
+def test_lists_are_parted_by_commas_and_what_is_on_can_be_turned_off():
+    made = parser(NemoStyleConfig())
+    words = ["--speaker-embeddings-window-length-in-sec", "1.5,1,0.5", "--no-vad-filter-speech-first"]
+    assert given(made.parse_args(words), NemoStyleConfig()) == {
+        "speaker_embeddings.window_length_in_sec": [1.5, 1.0, 0.5],
+        "vad.filter_speech_first": False,
+    }
