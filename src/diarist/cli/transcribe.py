@@ -50,6 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--compute-type", default=default.compute_type, metavar="TYPE", help="its numbers: int8, float16, float32, ..."
     )
     group.add_argument("--language", metavar="CODE", help="what is spoken (en, de, ...); default: it is detected")
+    group.add_argument("--whole", action="store_true", help="recognise what sounds like silence, too (faster-whisper)")
     group.add_argument("--turns", type=Path, metavar="RTTM", help="who spoke when; default: the recording is diarized")
     add_assignment(parser)
     add_output(parser)
@@ -90,6 +91,7 @@ def _config(args: argparse.Namespace) -> AsrConfig:
         language=args.language,
         num_threads=runtime.num_threads,
         offline=runtime.offline,
+        skip_silence=not args.whole,
     )
 
 

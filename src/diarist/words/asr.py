@@ -29,7 +29,8 @@ BATCH = 8  # stretches that whisperx recognises at once
 @dataclass(frozen=True)
 class AsrConfig:
     """What a recogniser is loaded with: `model` is a name that it knows or a folder; `compute_type` a type of numbers
-    (`int8`, `float16`, `float32`; `default` leaves it to the engine); without `language` it is detected."""
+    (`int8`, `float16`, `float32`; `default` leaves it to the engine); without `language` it is detected; `skip_silence`
+    passes over what the engine's own detector holds for silence (whisperx always does)."""
 
     model: str = "small"
     device: str = "auto"
@@ -37,6 +38,7 @@ class AsrConfig:
     language: str | None = None
     num_threads: int = 0
     offline: bool = False
+    skip_silence: bool = True
 
 
 class Recogniser(Protocol):
@@ -95,13 +97,13 @@ class FasterWhisper:
         return self._language
 
     def utterances(self, samples: Float32) -> Iterator[Utterance]:
-        """Each segment with its words when the model comes to it; silence is passed over by the engine's own detector.
+        """Each segment with its words when the model comes to it.
 
         Raises `UsageError` for a language that the model does not know.
         """
         try:
             segments, info = self._model.transcribe(
-                samples, language=self._config.language, word_timestamps=True, vad_filter=True
+                samples, language=self._config.language, word_timestamps=True, vad_filter=self._config.skip_silence
             )
         except ValueError as error:
             raise UsageError(f"faster-whisper: {_one_line(error)}") from error

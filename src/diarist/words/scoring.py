@@ -28,6 +28,7 @@ from diarist.core.types import Transcript
 from diarist.errors import ExtraError, InputError
 from diarist.words.utterances import in_order, timed_words
 
+MOST_SPEAKERS = 20  # of one side, which is as far as MeetEval goes
 COLLAR = 5.0  # seconds, MeetEval's and CHiME-8's
 NOBODY = "(nobody)"
 MOST_UNTIMED = 20_000  # words; aligning n words without times takes memory for n * n
@@ -88,7 +89,7 @@ def score_words(
 ) -> WordScore:
     """Compare one recording's transcripts; `exact` compares words as written, else without case and punctuation.
 
-    Raises `ExtraError` without MeetEval.
+    Raises `ExtraError` without MeetEval, and `InputError` for more than 20 speakers, or too many words without times.
     """
     try:
         from meeteval.io import SegLST
@@ -96,6 +97,9 @@ def score_words(
     except ImportError as error:
         raise ExtraError("meeteval", "words", "scoring words") from error
     spoken, heard = _entries(reference, exact), _entries(hypothesis, exact)
+    for side in (spoken, heard):
+        if len({entry["speaker"] for entry in side}) > MOST_SPEAKERS:
+            raise InputError(f"more than {MOST_SPEAKERS} speakers in '{reference.uri}' are more than MeetEval scores")
     timed = all(entry["start_time"] is not None for entry in (*spoken, *heard))
     pairs = _aligned(spoken, heard, collar if timed else None)
     segments = [SegLST(_for_meeteval(side, timed)) for side in (spoken, heard)]

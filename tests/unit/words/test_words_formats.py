@@ -158,15 +158,14 @@ def test_openai_diarized_json():
 
 
 def test_whisper_json_and_voice_tags_and_other_subtitles():
-    whisper = {
-        "segments": [
-            {"start": 0, "end": 1, "text": " a", "words": [{"word": " a", "start": 0, "end": 1, "probability": 0.5}]}
-        ]
-    }
+    words = [{"word": " a", "start": 0, "end": 1, "probability": 0.5}]
+    whisper = {"segments": [{"start": 0, "end": 1, "text": " a", "words": words}]}
     assert formats.loads(json.dumps(whisper))[0].words == (Word("a", 0.0, 1.0, score=0.5),)
-    vtt = "WEBVTT\nKind: captions\n\nNOTE a note\n\n1\n00:01.000 --> 00:02.500 align:start\n<v Ann Lee>Hi &amp; <b>bye</b>\nyou</v>\n"
+    cue = "1\n00:01.000 --> 00:02.500 align:start\n<v Ann Lee>Hi &amp; <b>bye</b>\nyou</v>\n"
+    vtt = f"WEBVTT\nKind: captions\n\nNOTE a note\n\n{cue}"
     assert formats.loads(vtt)[0].utterances == (Utterance("Hi & bye you", 1.0, 2.5, "Ann Lee"),)
-    srt = "1\r\n00:00:01,000 --> 00:00:02,500\r\n<i>Hi</i> <unk>\r\n\r\n2\r\n00:00:03,000 --> 00:00:04,000\r\n[Bob]: Yo\r\n"
+    cues = ("1\r\n00:00:01,000 --> 00:00:02,500\r\n<i>Hi</i> <unk>", "2\r\n00:00:03,000 --> 00:00:04,000\r\n[Bob]: Yo")
+    srt = "\r\n\r\n".join(cues) + "\r\n"
     assert spoken(formats.loads(srt)[0]) == [(None, "Hi <unk>"), ("Bob", "Yo")]
 
 
@@ -244,8 +243,10 @@ def test_what_is_wrong_is_said_on_one_line(text, message):
         ("stm", "x"),
         ("md", "text\n"),
         ("tsv", "a\tb\n"),
-    ]
-    + [("csv", "start,end\n1,2\n"), ("vtt", "x"), ("seglst", "{}")],
+        ("csv", "start,end\n1,2\n"),
+        ("vtt", "x"),
+        ("seglst", "{}"),
+    ],
 )
 def test_not_what_it_is_said_to_be(format, text):
     with pytest.raises(FormatError):
