@@ -6,16 +6,19 @@ of a sum. The limit is the process's, so it is taken by the first recording at w
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import threadpoolctl
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 _lock = threading.Lock()
 _users = 0
-_limit: threadpool_limits | None = None
+_limit: Any = None
+_found: tuple[int, ThreadpoolController] | None = None
 
 
 @contextmanager
@@ -26,7 +29,7 @@ def single_threaded_algebra() -> Iterator[None]:
         _users += 1
         if _users == 1:
             _take_control()
-            _limit = threadpool_limits(limits=1, user_api="blas")
+            _limit = _controller().limit(limits=1, user_api="blas")
     try:
         yield
     finally:
@@ -37,6 +40,15 @@ def single_threaded_algebra() -> Iterator[None]:
                 _limit.restore_original_limits()
                 _take_control()
                 _limit = None
+
+
+def _controller() -> ThreadpoolController:
+    """What holds the threads of the libraries that are loaded. Looking for them takes milliseconds, as much as a step
+    of a stream: only done again once a module has been imported."""
+    global _found
+    if _found is None or _found[0] != len(sys.modules):
+        _found = len(sys.modules), ThreadpoolController()
+    return _found[1]
 
 
 def _take_control() -> None:
