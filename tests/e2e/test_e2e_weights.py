@@ -72,7 +72,7 @@ def test_a_corrupt_cache_is_told_offline_and_healed_online(shell, meeting):
     from diarist.models import cache, catalog
     from diarist.models.fetch import fetch
 
-    names = ("segmentation-3.0", "campplus-zh-en")
+    names = ("segmentation-3.0", "silero-vad", "campplus-zh-en")
     for name in names:
         place = cache.path_of(catalog.get(name), shell.folder / "cache")
         place.parent.mkdir(parents=True)

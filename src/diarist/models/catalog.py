@@ -138,6 +138,7 @@ CATALOG: dict[str, Entry] = {
             num_bytes=1_246_165,
             licence="MIT",
             origin="Silero VAD: Silero Team, 'Silero VAD: pre-trained enterprise-grade voice activity detector', 2024",
+            opt_in=False,
         ),
         Entry(
             name="marblenet-vad",

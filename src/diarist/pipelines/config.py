@@ -25,6 +25,9 @@ class SegmentationConfig:
         "the last chunk ends where the recording does, or keeps to the step and is padded with silence",
         choices=("inside", "padded"),
     )
+    vad: str = option("silero", "a voice activity model that is heard too: silero, marblenet, an ONNX file, or none")
+    vad_weight: float = option(0.3, "its share in the log-odds of speech", low=0.0, high=1.0)
+    vad_bias: float = option(0.5, "added to the log-odds of speech where it is heard", low=-5.0, high=5.0)
 
 
 @dataclass(frozen=True)

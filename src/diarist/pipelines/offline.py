@@ -23,8 +23,10 @@ from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.core.time import SAMPLE_RATE
 from diarist.core.types import Diarization, Speaker, SpeakerBounds
 from diarist.errors import UsageError
+from diarist.models.fused import FusedSegmentation
 from diarist.models.identity import embedding_identity
 from diarist.models.load import load_embedding, load_segmentation
+from diarist.models.vad import load_vad
 from diarist.pipelines import channels, presets
 from diarist.pipelines.cluster import Clustering, Clusters, clustering_of
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
@@ -182,13 +184,7 @@ class Diarizer:
     def _loaded_segmentation(self) -> tuple[SegmentationModel, ThreadPoolExecutor]:
         with self._lock:
             if self._segmentation is None:
-                self._segmentation = load_segmentation(
-                    self.config.segmentation.model,
-                    precision=self.config.segmentation.precision,  # type: ignore[arg-type]
-                    backend=self.runtime.backend,
-                    device=self.runtime.device,
-                    offline=self.runtime.offline,
-                )
+                self._segmentation = self._load_segmentation()
             rate = self._segmentation.spec.sample_rate
             if rate != SAMPLE_RATE:
                 raise UsageError(f"the segmentation model takes {rate} Hz: only models of {SAMPLE_RATE} Hz can be used")
@@ -198,6 +194,21 @@ class Diarizer:
                 )
                 self._pool_owner = os.getpid()
             return self._segmentation, self._pool
+
+    def _load_segmentation(self) -> SegmentationModel:
+        """The segmentation model of the configuration, and the voice activity model that is heard with it."""
+        config, offline = self.config.segmentation, self.runtime.offline
+        model = load_segmentation(
+            config.model,
+            precision=config.precision,  # type: ignore[arg-type]
+            backend=self.runtime.backend,
+            device=self.runtime.device,
+            offline=offline,
+        )
+        if config.vad == "none":
+            return model
+        vad = load_vad(config.vad, offline=offline)
+        return FusedSegmentation(model, vad, weight=config.vad_weight, bias=config.vad_bias)
 
     def loaded(self) -> tuple[SegmentationModel, EmbeddingModel, Clustering, ThreadPoolExecutor]:
         """The models, the clustering and the threads that every call shares; loaded at the first one.

@@ -31,7 +31,7 @@ def _preset(name: str, summary: str, source: str, changes: Mapping[str, Any]) ->
 
 
 _PYANNOTE: Mapping[str, Any] = {
-    "segmentation": {"precision": "float32", "step": 1.0, "tail": "padded"},
+    "segmentation": {"precision": "float32", "step": 1.0, "tail": "padded", "vad": "none"},
     "embedding.precision": "float32",
     "embedding.rows": "chunks",
     "embedding.least": 0.02,
@@ -46,7 +46,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 "fast",
                 "two thirds of the cost of balanced: chunks of 10 s overlap by a quarter only",
                 "as balanced",
-                {"segmentation.step": 7.5},
+                {"segmentation": {"step": 7.5, "vad": "none"}},
             ),
             _preset(
                 "balanced",

@@ -24,7 +24,7 @@ def test_an_sdist_is_never_built_without_its_hash():
 
 
 def test_defaults_are_the_torch_free_engine():
-    assert [entry.name for entry in catalog.defaults()] == ["segmentation-3.0", "campplus-zh-en"]
+    assert [entry.name for entry in catalog.defaults()] == ["segmentation-3.0", "campplus-zh-en", "silero-vad"]
 
 
 def test_location_changes_with_the_hash():
