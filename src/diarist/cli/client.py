@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import ssl
 import sys
 from collections.abc import Iterable
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diarist.cli.flags import number_or_word
 from diarist.cli.serve import TOKEN_VARIABLE, token_of
-from diarist.core.types import Diarization, Update
+from diarist.cli.stream import FORMATS, KINDS
 from diarist.errors import DiaristError, UsageError
-from diarist.pipelines.live_config import KINDS
 
 if TYPE_CHECKING:
-    from diarist.server.client import LiveClient
+    from diarist.core.protocols import Sink
+    from diarist.core.types import Update
 
 HELP = "have a server diarize a recording or a live source"
-FORMATS = ("rttm", "json")
-CHOICES = ("preset", "kind", "latency", "tau_active", "rho_update", "delta_new", "max_speakers")
+CHOICES = ("preset", "latency", "tau_active", "rho_update", "delta_new", "max_speakers")
+_DECLARED = ("-",)  # sources whose sample rate the command line says
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +38,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="HZ",
         help="samples per second that are sent, or that plain samples from - have. Default 16000",
     )
-    parser.add_argument("-o", "--output-file", type=Path, metavar="FILE", help="write the answer to a file at the end")
-    parser.add_argument("--format", choices=FORMATS, default=FORMATS[0], help="of the answer. Default rttm")
+    parser.add_argument("--encoding", default="s16le", metavar="NAME", help="of plain samples from -. Default s16le")
+    parser.add_argument("--num-channels", type=int, default=1, metavar="N", help="of plain samples from -. Default 1")
+    parser.add_argument(
+        "-o",
+        "--output-file",
+        type=Path,
+        metavar="FILE",
+        help="write RTTM while the stream runs, and at its end all of it clustered anew; .jsonl for every update",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        help="on standard output: console (lines; the default on a terminal), rttm (each turn once it is settled; the "
+        "default elsewhere), jsonl (every update)",
+    )
     parser.add_argument("--real-time", action="store_true", help="send a recording as fast as it was spoken")
     parser.add_argument("--uri", help="name of the stream in the answer; default: the source's")
     parser.add_argument(
@@ -55,8 +67,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     access.add_argument("--insecure", action="store_true", help="trust any certificate; implies --tls")
     answer = parser.add_argument_group("the answer, as far as the server lets us choose")
     answer.add_argument("--preset", metavar="NAME", help="a live preset")
-    answer.add_argument("--kind", choices=KINDS, help="who speaks when, or only when somebody does")
-    answer.add_argument("--latency", metavar="SECONDS", help="from a sound to its final answer; min or max")
+    answer.add_argument(
+        "--pipeline", choices=KINDS, metavar="NAME", help="diarization: who speaks; speech: whether somebody does"
+    )
+    answer.add_argument(
+        "--latency", type=number_or_word, metavar="SECONDS", help="from a sound to its final answer; min or max"
+    )
     answer.add_argument("--tau-active", type=float, metavar="T", help="who is likelier than this talks")
     answer.add_argument("--rho-update", type=float, metavar="T", help="share of a look that moves a centre")
     answer.add_argument("--delta-new", type=float, metavar="T", help="distance from which a voice is new")
@@ -64,17 +80,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Send the source, print finals as they come, write the answer at the end. Raises `DiaristError`."""
+    """Send the source, print what is said as it comes: 0, or 128 and the number of the signal that ended the source.
+
+    Raises `DiaristError`.
+    """
     from diarist.audio.sources import open_source
     from diarist.audio.sources.blocks import resample
     from diarist.audio.sources.opening import SourceOptions
+    from diarist.cli.stopping import Stopper
     from diarist.core.time import SAMPLE_RATE
+    from diarist.pipelines.flow import close_all
     from diarist.server.client import LiveClient
 
     pace = 1.0 if args.real_time else None
-    source = open_source(args.source, SourceOptions(sample_rate=args.sample_rate, pace=pace, block=args.step))
-    rate = SAMPLE_RATE if args.source == "-" else args.sample_rate
-    blocks: Iterable[Any] = resample(iter(source), SAMPLE_RATE, rate)
+    raw = SourceOptions(args.sample_rate, args.encoding, args.num_channels, pace, args.step)
+    source = open_source(args.source, raw)
+    rate = SAMPLE_RATE if args.source in _DECLARED else args.sample_rate
     uri = args.uri or source.uri
     client = LiveClient(
         _url(args),
@@ -82,46 +103,53 @@ def run(args: argparse.Namespace) -> int:
         sample_rate=rate,
         token=token_of(args),
         tls=_tls(args),
-        options={name: value for name in CHOICES if (value := getattr(args, name)) is not None},
+        options=_options(args),
         patience=args.patience,
-        warned=lambda message: None if args.quiet else print(f"diarist: {message}", file=sys.stderr),
+        warned=lambda message: _note(args, message),
     )
-    shown = _Shown(uri, args)
+    sinks = _sinks(args, uri)
     try:
-        with _interruptible(client):
-            client.run(blocks, shown, live=source.live or args.real_time)
+        with Stopper(client.stop) as stopper:
+            blocks = resample(iter(source), SAMPLE_RATE, rate)
+            client.run(blocks, lambda update: _write(update, sinks), live=source.live or args.real_time)
     finally:
         source.close()
-        shown.end(client.answer)
-    return 0
+        close_all(sinks)
+    for warning in (*source.warnings, *(client.answer.warnings if client.answer else ())):
+        _note(args, f"warning: {uri}: {warning}")
+    return stopper.exit_code
 
 
-class _Shown:
-    """Prints what is final as it comes, and keeps it for the file."""
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """What the hello asks for."""
+    options = {name: value for name in CHOICES if (value := getattr(args, name)) is not None}
+    return options if args.pipeline is None else {**options, "kind": KINDS[args.pipeline]}
 
-    def __init__(self, uri: str, args: argparse.Namespace) -> None:
-        self._uri, self._format, self._file = uri, args.format, args.output_file
-        self._final: list[Any] = []
-        self._seq = 0
 
-    def __call__(self, update: Update) -> None:
-        from diarist.server import messages
+def _sinks(args: argparse.Namespace, uri: str) -> list[Sink]:
+    """Standard output and, where one is wanted, the file."""
+    from diarist.audio.sinks import ConsoleLines, JsonLines, RttmLines, RttmWriter
 
-        self._final += update.final
-        self._seq += 1
-        text = messages.update(self._seq, update) + "\n" if self._format == "json" else messages.rttm(self._uri, update)
-        sys.stdout.write(text)
-        sys.stdout.flush()
+    sinks: list[Sink] = []
+    path: Path | None = args.output_file
+    if path is not None:
+        sinks.append(JsonLines(uri, path) if path.suffix.lower() == ".jsonl" else RttmWriter(uri, path))
+    format = args.format or ("console" if sys.stdout.isatty() else "rttm")
+    if format == "console":
+        sinks.append(ConsoleLines(sys.stdout))
+    else:
+        sinks.append(RttmLines(uri, sys.stdout) if format == "rttm" else JsonLines(uri, sys.stdout))
+    return sinks
 
-    def end(self, answer: Diarization | None) -> None:
-        """Write the file: the session clustered anew or, if it broke off, what was final."""
-        from diarist import formats
-        from diarist.pipelines.streaming import join
 
-        if self._file is None or (answer is None and not self._final):
-            return
-        answer = answer or Diarization(join(self._final), self._uri)
-        formats.write(answer, self._file, self._format)
+def _write(update: Update, sinks: Iterable[Sink]) -> None:
+    for sink in sinks:
+        sink.write(update)
+
+
+def _note(args: argparse.Namespace, text: str) -> None:
+    if not args.quiet:
+        print(f"diarist: {text}", file=sys.stderr)
 
 
 def _url(args: argparse.Namespace) -> str:
@@ -143,18 +171,3 @@ def _tls(args: argparse.Namespace) -> ssl.SSLContext | None:
         except OSError as error:  # ssl.SSLError is one
             raise DiaristError(f"cannot use the certificate '{args.tls_ca}': {error.strerror or error}") from error
     return ssl.create_default_context() if args.tls else None
-
-
-@contextmanager
-def _interruptible(client: LiveClient) -> Any:
-    """The first Ctrl-C ends the source, and the answer still comes; the second ends us."""
-
-    def interrupted(number: int, frame: Any) -> None:
-        signal.signal(signal.SIGINT, before)
-        client.stop()
-
-    before = signal.signal(signal.SIGINT, interrupted)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diarist.cli.flags import add_config, given
+from diarist.cli.flags import LIVE_ALIASES, add_config, given
+from diarist.cli.stream import KINDS
 from diarist.core.config import replace_from
 from diarist.errors import DiaristError, UsageError
 from diarist.pipelines import live_presets
 from diarist.pipelines.config import RuntimeConfig
-from diarist.pipelines.live_config import KINDS, LiveConfig
+from diarist.pipelines.live_config import LiveConfig
 from diarist.server.limits import Limits
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 HELP = "live diarization for many clients, over web sockets"
 TOKEN_VARIABLE = "DIARIST_TOKEN"
+_SAME_WEIGHTS = {"pyannote/segmentation-3.0": "segmentation-3.0"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +35,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     names = "; ".join(f"{p.name}: {p.summary}" for p in live_presets.LIVE_PRESETS.values())
     parser.add_argument("--preset", default=live_presets.DEFAULT, metavar="NAME", help=f"{names}")
     parser.add_argument("--preset-file", metavar="FILE", help="a TOML or JSON file of values on top of the preset")
-    parser.add_argument("--kind", choices=KINDS, default=KINDS[0], help="who speaks when, or only when somebody does")
+    parser.add_argument(
+        "--pipeline",
+        choices=KINDS,
+        default="diarization",
+        metavar="NAME",
+        help="diarization (SpeakerDiarization, the default): who speaks; speech (VoiceActivityDetection): whether",
+    )
     parser.add_argument("--fixed", action="store_true", help="clients may not choose preset, kind, latency, thresholds")
+    parser.add_argument("--cpu", action="store_true", help="diart's name for --device cpu")
+    parser.add_argument("--hf-token", metavar="TOKEN", help="for models of the hub that ask for one (HF_TOKEN)")
     access = parser.add_argument_group("who may come in")
     access.add_argument("--token", help="clients must show this token; others see it in the list of processes")
     access.add_argument("--token-file", type=Path, metavar="FILE", help=f"read it from a file (or ${TOKEN_VARIABLE})")
@@ -50,7 +60,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
     add_config(parser, "limits of a client (seconds, bytes)", Limits())
     add_config(parser, "speed", RuntimeConfig())
-    add_config(parser, "the answer (defaults are those of balanced; a preset may change them)", LiveConfig())
+    add_config(
+        parser,
+        "the answer (defaults are those of balanced; a preset may change them)",
+        LiveConfig(),
+        aliases={**LIVE_ALIASES, "segmentation.model": ("--segmentation",), "embedding.model": ("--embedding",)},
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -100,14 +115,17 @@ def _hub(args: argparse.Namespace) -> Hub:
 
     metrics = Metrics()
     limits = replace_from(Limits(), given(args, Limits()))
-    runtime = replace_from(RuntimeConfig(), given(args, RuntimeConfig()))
-    config = live_presets.resolve_live(args.preset, args.preset_file, given(args, LiveConfig()))
+    runtime = replace_from(RuntimeConfig(device="cpu" if args.cpu else "auto"), given(args, RuntimeConfig()))
+    if args.hf_token and args.hf_token.lower() not in ("true", "false"):
+        os.environ["HF_TOKEN"] = args.hf_token
+    changes = {name: _SAME_WEIGHTS.get(value, value) for name, value in given(args, LiveConfig()).items()}
+    config = live_presets.resolve_live(args.preset, args.preset_file, changes)
     if args.output is not None:
         try:
             args.output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DiaristError(f"cannot make the folder '{args.output}': {error.strerror}") from error
-    engines = Engines(config, kind=args.kind, runtime=runtime, fixed=args.fixed)
+    engines = Engines(config, kind=KINDS[args.pipeline], runtime=runtime, fixed=args.fixed)
     engines.load()
     threads = runtime.num_threads or min(MOST_THREADS, num_cores())
     return Hub(engines, limits, metrics, num_workers=threads, output=args.output)

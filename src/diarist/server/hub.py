@@ -12,7 +12,7 @@ from diarist.core.types import Diarization
 from diarist.errors import DiaristError
 from diarist.formats.writing import safe_name, write_text
 from diarist.server.engines import Engines
-from diarist.server.limits import Limits
+from diarist.server.limits import MOST_WAITING, Limits
 from diarist.server.messages import Hello, Refusal, Resume
 from diarist.server.metrics import Metrics
 from diarist.server.scheduler import Scheduler
@@ -35,11 +35,15 @@ class Hub:
         metrics.watch(
             lambda: sum(s.going and s.wire is not None for s in self._all()),
             lambda: sum(s.going and s.wire is None for s in self._all()),
-            lambda: sum(s.buffered for s in self._all()),
+            self._buffered,
         )
 
     def _all(self) -> list[Session]:
         return list(self.sessions.values())
+
+    def _buffered(self) -> float:
+        """Seconds of sound that wait."""
+        return sum(session.buffered for session in self._all())
 
     @property
     def num_going(self) -> int:
@@ -73,6 +77,8 @@ class Hub:
         """Sound from a client. Raises `Refusal`."""
         before = session.seconds
         session.accept(data)
+        if session.waits and self._buffered() > MOST_WAITING:
+            raise Refusal("too_fast", "too much sound waits at this server: send when told 'ready', or in real time")
         self.metrics.sound.inc(session.seconds - before)
         self.scheduler.submit(session)
 

@@ -17,6 +17,9 @@ MOST_KEPT = 2 << 20
 MOST_RAW = 4 << 20
 """Bytes of sound as it came that wait to be decoded: beyond, the socket is not read."""
 
+MOST_WAITING = 14_400.0
+"""Seconds of sound of all sessions that wait to be looked at, 0.9 GB: beyond, those who were told to wait are cut."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -31,7 +34,7 @@ class Limits:
     idle: float = option(120.0, "seconds without a message after which a session gets its answer and ends", low=0.1)
     hello_timeout: float = option(10.0, "seconds in which a client must say hello", low=0.1)
     warn_buffered: float = option(30.0, "seconds of sound waiting at which a writer is told to wait", low=0.5)
-    max_buffered: float = option(300.0, "seconds of sound waiting at which a flooding writer is cut", low=1.0)
+    max_buffered: float = option(600.0, "seconds of sound waiting at which a flooding writer is cut", low=1.0)
     warn_unread: float = option(5.0, "seconds without reading after which a slow reader is told", low=0.1)
     max_unread: float = option(30.0, "seconds without reading after which a slow reader is cut", low=0.2)
     grace: float = option(60.0, "seconds in which a dropped session can be resumed; 0 for none", low=0.0)

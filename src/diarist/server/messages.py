@@ -6,14 +6,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
+from diarist.audio.sinks.jsonl import to_dict
 from diarist.core.config import from_dict, nearest, option
-from diarist.core.types import Diarization, Turn, Update
+from diarist.core.types import Diarization, Update
 from diarist.errors import ConfigError, DiaristError
-from diarist.formats import json as json_format
 from diarist.server.limits import HIGHEST_RATE, LOWEST_RATE, MOST_CHANNELS
 
 VERSION = 1
@@ -190,19 +190,9 @@ def welcome(session: str, secret: str, *, resumed: bool, received: int, **facts:
     )
 
 
-def update(seq: int, said: Update) -> str:
-    """An update of the stream, number `seq`; the last one has the `session`."""
-    session = None if said.session is None else json.loads(json_format.dumps(said.session))
-    return encode(
-        "update",
-        seq=seq,
-        final=_turns(said.final),
-        tentative=_turns(said.tentative),
-        settled=round(float(said.settled), 6),
-        until=round(float(said.until), 6),
-        renamed=dict(said.renamed),
-        session=session,
-    )
+def update(uri: str, seq: int, said: Update) -> str:
+    """An update of the stream, number `seq`; the last one has the `session`. It is a line of `diarist stream`'s."""
+    return json.dumps(to_dict(said, uri, seq), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def rttm(uri: str, said: Update) -> str:
@@ -214,15 +204,3 @@ def rttm(uri: str, said: Update) -> str:
 def session_rttm(seq: int, session: Diarization) -> str:
     """With the end of a session that gets RTTM lines: all of it clustered anew, which may differ from the lines."""
     return encode("session", seq=seq, rttm=session.to_rttm())
-
-
-def _turns(turns: Iterable[Turn]) -> list[dict[str, Any]]:
-    return [
-        {
-            "start": round(float(turn.start), 6),
-            "end": round(float(turn.end), 6),
-            "speaker": turn.speaker,
-            "confidence": round(float(turn.confidence), 4),
-        }
-        for turn in turns
-    ]

@@ -243,7 +243,7 @@ class Session:
     def _texts(self, update: Update) -> list[str]:
         if self.hello.output == "json":
             self._seq += 1
-            return [messages.update(self._seq, update)]
+            return [messages.update(self.hello.uri, self._seq, update)]
         texts = [messages.rttm(self.hello.uri, update)]
         texts = [text for text in texts if text]
         self._seq += len(texts)
