@@ -17,7 +17,7 @@ from diarist.core.config import replace_from
 from diarist.core.types import Diarization, Turn
 from diarist.models import fetch
 from diarist.models.toy import ToyEmbedding, ToySegmentation, conversation
-from diarist.pipelines import live_presets, offline, presets, streaming
+from diarist.pipelines import offline, presets, streaming
 from diarist.pipelines.offline import Diarizer
 
 RATE = 16_000
@@ -75,11 +75,6 @@ def furnish(put: Callable[[object, str, object], object] = setattr) -> None:
     }
     slow = "TOY_SECONDS" in os.environ
     put(presets, "PRESETS", toys)
-    live = {
-        name: dataclasses.replace(preset, config=replace_from(preset.config, LIVE_CONFIG))
-        for name, preset in live_presets.LIVE_PRESETS.items()
-    }
-    put(live_presets, "LIVE_PRESETS", live)
     for pipeline in (offline, streaming):
         put(pipeline, "load_segmentation", lambda *_, **__: (SlowSegmentation if slow else ToySegmentation)())
         put(pipeline, "load_embedding", lambda *_, **__: ToyEmbedding())

@@ -10,10 +10,8 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from diarist.cli.flags import add_config, given
 from diarist.errors import DiaristError, ExtraError, UsageError
@@ -22,9 +20,9 @@ from diarist.pipelines.config import RuntimeConfig
 from diarist.pipelines.live_config import LiveConfig
 
 if TYPE_CHECKING:
+    from diarist.audio.sinks import Accumulator
     from diarist.audio.sources import BlockSource
     from diarist.core.protocols import Sink
-    from diarist.core.types import Diarization
     from diarist.pipelines.streaming import LiveDiarizer
 
 HELP = "who is speaking, live: from a microphone, a file, a pipe, a web socket or a URL"
@@ -137,6 +135,7 @@ def _configure_diart(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Stream until the source ends or somebody stops it: 0, or 128 and the signal's number. Raises `DiaristError`."""
+    from diarist.audio.sinks import Accumulator
     from diarist.audio.sources import ReadAhead
     from diarist.cli.stopping import Stopper
     from diarist.pipelines.flow import drain, updates
@@ -146,15 +145,20 @@ def run(args: argparse.Namespace) -> int:
         os.environ["HF_TOKEN"] = args.hf_token
     live = LiveDiarizer(args.preset, config=_config(args), runtime=_runtime(args), kind=KINDS[args.pipeline])
     source = _source(args)
-    ahead = ReadAhead(source)
-    with Stopper(ahead.stop) as stopper:
-        _fetch(live)
-        stream = live.start(source.uri)
-        with _sinks(args, source, live) as sinks:
+    ahead, kept = ReadAhead(source), Accumulator(source.uri)
+    path: Path | None = None
+    try:
+        with Stopper(ahead.stop) as stopper:
+            _fetch(live)
+            stream = live.start(source.uri)
+            path = _output(args, source)
+            sinks = [kept, *_sinks(args, source, live, path)]
             if not stopper.asked:
                 _announce(args, source)
-            last = drain(updates(ahead if not stopper.asked else (), stream), *sinks)
-    _tell(args, source, last.session if last else None)
+            drain(updates(() if stopper.asked else ahead, stream), *sinks)
+    finally:
+        source.close()
+        _tell(args, source, kept, path)
     return stopper.exit_code
 
 
@@ -197,14 +201,12 @@ def _fetch(live: LiveDiarizer) -> None:
                 fetch.fetch(name, offline=live.runtime.offline, progress=bar.fetching)
 
 
-@contextmanager
-def _sinks(args: argparse.Namespace, source: BlockSource, live: LiveDiarizer) -> Iterator[list[Sink]]:
+def _sinks(args: argparse.Namespace, source: BlockSource, live: LiveDiarizer, path: Path | None) -> list[Sink]:
     """Where the answer goes. Those that are open are closed where a later one cannot be opened."""
     from diarist.pipelines.flow import close_all
 
     sinks: list[Sink] = []
     try:
-        path = _output(args, source)
         if path is not None:
             sinks.append(_file_sink(args, source.uri, path))
         if args.plot is not None and not args.no_plot:
@@ -215,7 +217,7 @@ def _sinks(args: argparse.Namespace, source: BlockSource, live: LiveDiarizer) ->
     except BaseException:
         close_all(sinks)
         raise
-    yield sinks
+    return sinks
 
 
 def _format(args: argparse.Namespace) -> str:
@@ -261,7 +263,6 @@ def _output(args: argparse.Namespace, source: BlockSource) -> Path | None:
 def _file_sink(args: argparse.Namespace, uri: str, path: Path) -> Sink:
     from diarist.audio.sinks import JsonLines, RttmWriter
 
-    args.written = path
     if SUFFIXES[path.suffix.lower()] == "jsonl":
         return JsonLines(uri, path)
     return RttmWriter(uri, path, final=args.final or "session")
@@ -275,18 +276,20 @@ def _announce(args: argparse.Namespace, source: BlockSource) -> None:
         _note(args, f"listening to '{source.device_name}'; Ctrl-C ends it")
 
 
-def _tell(args: argparse.Namespace, source: BlockSource, session: Diarization | None) -> None:
+def _tell(args: argparse.Namespace, source: BlockSource, kept: Accumulator, path: Path | None) -> None:
     """Warnings, the table of the session for a person, and where the answer is."""
-    for warning in (*source.warnings, *(session.warnings if session else ())):
+    session = kept.diarization
+    for warning in (*source.warnings, *session.warnings):
         _note(args, f"warning: {source.uri}: {warning}")
-    if session is not None and _format(args) == "console" and sys.stdout.isatty() and not args.no_plot:
+    if not kept.until:
+        return
+    if _format(args) == "console" and sys.stdout.isatty() and not args.no_plot:
         from diarist.cli.table import render
 
         sys.stdout.write(render(session))
         sys.stdout.flush()
-    written: Any = getattr(args, "written", None)
-    if written is not None and sys.stderr.isatty():
-        _note(args, f"wrote {written}", prefix="")
+    if path is not None and sys.stderr.isatty():
+        _note(args, f"wrote {path}", prefix="")
 
 
 def _note(args: argparse.Namespace, text: str, prefix: str = "diarist: ") -> None:

@@ -30,13 +30,13 @@ class FileSource(BlockSource):
         sample_rate: int | None = None,
         channel: int | None = None,
     ) -> None:
+        if pace is not None:
+            paced((), speed=pace)  # refuses one that cannot be
         self._reader: AudioReader = open_audio(audio, channel=channel, uri=uri, sample_rate=sample_rate)
         super().__init__(self._reader.uri, block)
         self.duration = self._reader.duration
         self.warnings = self._reader.warnings
-        self._pace = pace
-        if pace is not None:
-            paced((), speed=pace)  # refuses one that cannot be
+        self._pace, self._begun = pace, False
 
     def stretches(self) -> Iterator[Stretch]:
         """The samples at 16 kHz, one channel."""
@@ -47,6 +47,12 @@ class FileSource(BlockSource):
         blocks = self._blocks()
         return blocks if self._pace is None else paced(blocks, self.sample_rate, self._pace)
 
+    def close(self) -> None:
+        """Let go of a file that is not being read; one that is, is closed by its reader."""
+        if not self._begun:
+            self._reader.close()
+
     def _blocks(self) -> Iterator[Float32]:
+        self._begun = True
         with self._reader as reader:
             yield from reader.blocks(self.block)
