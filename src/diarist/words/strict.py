@@ -7,7 +7,7 @@ the most wins, the first of equals. Without overlap, `fill_nearest` takes the tu
 without times is at 0; a word without end is a moment, which overlaps nothing; one without start is passed over. Without
 turns or segments the transcript stays as it is, and embeddings are not added.
 
-`3.7` (3.2 to 3.7, and the NeMo branch): the sums run in the order given, compensated as pandas does; equals as pandas
+`3.7` (3.3 to 3.7, and the NeMo branch): the sums run in the order given, compensated as pandas does; equals as pandas
 sorts them, mostly by name.
 `fill_nearest` adds the distances to all turns, which are negative overlaps, to the sums, so that it takes whoever has
 few turns, not who is near. A segment or word must have an end.
@@ -37,16 +37,31 @@ def whisperx_speakers(
     return _first_most(starts, ends, sorted(turns, key=lambda turn: turn.start), fill_nearest)
 
 
+class _Near:
+    """Which spans a turn can overlap, without looking at all: a stretch of `order`, in which they begin one after the
+    other and those that end furthest are known."""
+
+    def __init__(self, starts: Float64, ends: Float64) -> None:
+        self.order = np.argsort(starts, kind="stable")
+        self._starts = starts[self.order]
+        self._reach = np.fmax.accumulate(ends[self.order])
+
+    def __call__(self, turn: Turn) -> NDArray[np.intp]:
+        return self.order[np.searchsorted(self._reach, turn.start, "right") : np.searchsorted(self._starts, turn.end)]
+
+
 def _first_most(starts: Float64, ends: Float64, turns: Sequence[Turn], fill_nearest: bool) -> list[str | None]:
     names = list(dict.fromkeys(turn.speaker for turn in turns))
     total = np.zeros((len(names), len(starts)))
     first = np.full((len(names), len(starts)), len(turns))
+    near = _Near(starts, ends)
     for index, turn in enumerate(turns):
-        number = names.index(turn.speaker)
-        both = np.minimum(turn.end, ends) - np.maximum(turn.start, starts)
-        meets = (turn.start < ends) & (turn.end > starts) & (both > 0)
-        total[number] += np.where(meets, both, 0.0)
-        first[number] = np.minimum(first[number], np.where(meets, index, len(turns)))
+        number, there = names.index(turn.speaker), near(turn)
+        both = np.minimum(turn.end, ends[there]) - np.maximum(turn.start, starts[there])
+        meets = (turn.start < ends[there]) & (turn.end > starts[there]) & (both > 0)
+        there, both = there[meets], both[meets]
+        total[number, there] += both
+        first[number, there] = np.minimum(first[number, there], index)
     best = np.lexsort((first, -total), axis=0)[0]
     found = total.max(axis=0) > 0
     middles = (np.array([t.start for t in turns]) + np.array([t.end for t in turns])) / 2
@@ -66,15 +81,18 @@ def _summed_by_name(starts: Float64, ends: Float64, turns: Sequence[Turn], every
     names: list[str] = sorted({turn.speaker for turn in turns})
     total, lost = np.zeros((len(names), len(starts))), np.zeros((len(names), len(starts)))
     counted = np.zeros((len(names), len(starts)), bool)
+    near = _Near(starts, ends)
     for turn in turns:
         number = names.index(turn.speaker)
-        both = np.minimum(turn.end, ends) - np.maximum(turn.start, starts)
-        takes_part: NDArray[np.bool_] = np.full(len(both), True) if every_turn else both > 0
-        more = both - lost[number]  # Kahan's compensated sum, as pandas adds up groups
-        grown = total[number] + more
-        lost[number] = np.where(takes_part, grown - total[number] - more, lost[number])
-        total[number] = np.where(takes_part, grown, total[number])
-        counted[number] |= takes_part
+        there: NDArray[np.intp] | slice = slice(None) if every_turn else near(turn)
+        both = np.minimum(turn.end, ends[there]) - np.maximum(turn.start, starts[there])
+        if not isinstance(there, slice):
+            there, both = there[both > 0], both[both > 0]
+        more = both - lost[number, there]  # Kahan's compensated sum, as pandas adds up groups
+        grown = total[number, there] + more
+        lost[number, there] = grown - total[number, there] - more
+        total[number, there] = grown
+        counted[number, there] = True
     return [_last_sorted(total[counted[:, i], i], names, counted[:, i]) for i in range(len(starts))]
 
 
