@@ -118,7 +118,8 @@ def check_scales(config: ScalesConfig) -> None:
     windows, shifts, weights = config.window_length_in_sec, config.shift_length_in_sec, config.multiscale_weights
     if not len(windows) == len(shifts) == len(weights) or not windows:
         raise ConfigError(
-            f"scales need as many windows as shifts and weights: {len(windows)}, {len(shifts)} and {len(weights)} given"
+            f"each scale needs a window, a shift and a weight: {len(windows)} windows, {len(shifts)} shifts and "
+            f"{len(weights)} weights are given"
         )
     if list(windows) != sorted(windows, reverse=True) or list(shifts) != sorted(shifts, reverse=True):
         raise ConfigError(f"scales must go from the longest to the shortest, not {_said(windows)} and {_said(shifts)}")
@@ -209,8 +210,8 @@ def resolve(
 ) -> NemoStyleConfig:
     """A preset, changed by a preset file (TOML or JSON), changed by single values; later ones win.
 
-    A file may name the preset it starts from. Windows given without weights weigh the same. Raises `UsageError`,
-    `ConfigError`.
+    A file may name the preset it starts from. Windows given without weights weigh the same, and without shifts begin
+    each half a window. Raises `UsageError`, `ConfigError`.
     """
     values = read_file(file) if file is not None else {}
     base = values.pop("preset", name)
@@ -223,7 +224,7 @@ def resolve(
 
 
 def _weighed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same values, with equal weights where there are windows and no weights."""
+    """The same values, with equal weights and shifts of half a window where there are windows and none of those."""
     flat, key = dict(values), "speaker_embeddings"
     table = flat.get(key)
     given = dict(table) if isinstance(table, Mapping) else {}
@@ -231,6 +232,8 @@ def _weighed(values: Mapping[str, Any]) -> dict[str, Any]:
     windows = given.get("window_length_in_sec")
     if isinstance(windows, (list, tuple)):
         given.setdefault("multiscale_weights", [1.0] * len(windows))
+        if all(isinstance(window, (int, float)) for window in windows):
+            given.setdefault("shift_length_in_sec", [window / 2 for window in windows])
     return {**flat, key: given} if given else flat
 
 
