@@ -35,15 +35,7 @@ class FusedSegmentation:
 
     def __call__(self, batch: Float32) -> Float32:
         """`(batch, num_samples)` to scores `(batch, num_frames, num_classes)`, of the model's own kind."""
-        scores = self.model(batch)
-        powerset = self.spec.max_simultaneous is not None
-        speech = 1 - np.exp(scores[..., 0]) if powerset else scores.max(axis=-1)
-        fused = 1 / (1 + np.exp(-(self.bias + (1 - self.weight) * _log_odds(speech) + self.weight * self._odds(batch))))
-        if not powerset:
-            return np.asarray(scores * (fused / np.maximum(speech, LEAST))[..., None], dtype=np.float32)
-        told = scores + np.log(fused / np.clip(speech, LEAST, 1))[..., None]
-        told[..., 0] = np.log1p(-fused)
-        return np.asarray(told, dtype=np.float32)
+        return fuse(self.model(batch), self._odds(batch), self.spec, weight=self.weight, bias=self.bias)
 
     def _odds(self, batch: Float32) -> Float32:
         """The voice activity model's log-odds at the middles of the frames, `(batch, num_frames)`."""
@@ -55,13 +47,27 @@ class FusedSegmentation:
         return np.concatenate([self._heard(row, [0]) for row in batch])
 
     def _heard(self, samples: Float32, firsts: list[int]) -> Float32:
-        odds = _log_odds(self.vad(np.ascontiguousarray(samples)))
+        odds = log_odds(self.vad(np.ascontiguousarray(samples)))
         middles = self.vad.frames.middles(len(odds))
         rate = self.spec.sample_rate
         rows = [np.interp(self._middles + to_seconds(first, rate), middles, odds) for first in firsts]
         return np.asarray(rows, dtype=np.float32)
 
 
-def _log_odds(probability: Float32) -> Float32:
+def fuse(scores: Float32, odds: Float32, spec: SegmentationSpec, *, weight: float, bias: float) -> Float32:
+    """Scores `(..., num_frames, num_classes)` of a segmentation model with that `spec`, once its log-odds of speech are
+    pooled with `odds` `(..., num_frames)`."""
+    powerset = spec.max_simultaneous is not None
+    speech = 1 - np.exp(scores[..., 0]) if powerset else scores.max(axis=-1)
+    fused = 1 / (1 + np.exp(-(bias + (1 - weight) * log_odds(speech) + weight * odds)))
+    if not powerset:
+        return np.asarray(scores * (fused / np.maximum(speech, LEAST))[..., None], dtype=np.float32)
+    told = scores + np.log(fused / np.clip(speech, LEAST, 1))[..., None]
+    told[..., 0] = np.log1p(-fused)
+    return np.asarray(told, dtype=np.float32)
+
+
+def log_odds(probability: Float32) -> Float32:
+    """`log(p / (1 - p))` of probabilities, which are held within `LEAST` of 0 and 1."""
     clipped = np.clip(probability, LEAST, 1 - LEAST)
     return np.asarray(np.log(clipped / (1 - clipped)))

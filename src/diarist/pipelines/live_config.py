@@ -19,6 +19,9 @@ class LiveSegmentation:
 
     model: str = option("segmentation-3.0", "catalogue name, ONNX file or hub id of the segmentation model")
     precision: str = option("int8", "arithmetic of the segmentation model", choices=PRECISIONS)
+    vad: str = option("silero", "a voice activity model that is heard too: silero, marblenet, an ONNX file, or none")
+    vad_weight: float = option(0.3, "its share in the log-odds of speech", low=0.0, high=1.0)
+    vad_bias: float = option(0.5, "added to the log-odds of speech where it is heard", low=-5.0, high=5.0)
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class LiveConfig:
     delta_new: float = option(
         1.0, "cosine distance from which a voice is nobody known", low=0.0, high=2.0, tune=(0.0, 2.0)
     )
+    least_new: float = option(0.0, "seconds of voice that it takes to be somebody new", low=0.0, tune=(0.0, 1.0))
     gamma: float = option(3.0, "how steeply unsure frames lose weight in an embedding", low=0.0)
     beta: float = option(10.0, "how steeply overlapped frames lose weight in an embedding", low=0.0)
     max_speakers: int = option(20, "at most so many speakers are known at once", low=1)

@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from diarist.core.protocols import EmbeddingModel, SegmentationModel
+from diarist.core.protocols import EmbeddingModel, SegmentationModel, VoiceActivityModel
 from diarist.core.time import Axis
 from diarist.core.types import Float32
 from diarist.errors import ConfigError
+from diarist.models.fused import FusedSegmentation
 from diarist.pipelines.live_config import LiveConfig
+from diarist.pipelines.live_vad import Opinion, SecondOpinion, StreamingVad
 from diarist.stages import powerset, segment
 from diarist.stages.embed import at_maps, unit_rows
 from diarist.stages.fbank import FRAMES as FBANK
@@ -38,6 +40,7 @@ class Sound:
     features: Float32
     maps: Float32
     pools: list[Float32]
+    opinion: Opinion | None
     heard: int = 0
     num_features: int = 0
     first_map: int = 0
@@ -84,9 +87,16 @@ class Ears:
     """Both models and where everything lies; holds nothing of any stream. `embedding` is None where nobody is told
     apart."""
 
-    def __init__(self, config: LiveConfig, segmentation: SegmentationModel, embedding: EmbeddingModel | None) -> None:
+    def __init__(
+        self,
+        config: LiveConfig,
+        segmentation: SegmentationModel,
+        embedding: EmbeddingModel | None,
+        vad: VoiceActivityModel | None = None,
+    ) -> None:
         self.config = config
         self.segmentation = fitted(segmentation, config.duration_samples)
+        self.whole = segmentation  # for the session, which is heard in chunks of the model's own length
         self.embedding = embedding
         num_fbank = round(config.embedding.context / 0.01) + config.step_samples // FBANK.step
         self._trunk = getattr(embedding, "resized", lambda _: embedding)(num_fbank)
@@ -96,8 +106,15 @@ class Ears:
         stride = 1 if embedding is None else embedding.spec.map_stride
         self.maps = Axis(FBANK.size + (stride - 1) * FBANK.step, stride * FBANK.step)
         self.num_mels = 80 if embedding is None else embedding.spec.num_mels
-        longest = max(spec.chunk, segmentation.spec.chunk)  # the session hears chunks of the model's own length
+        longest = max(spec.chunk, segmentation.spec.chunk)
         self.keep = longest + config.step_samples + 2 * self.frames.step + FBANK.size
+        self.opinion: SecondOpinion | None = None
+        weight, bias = config.segmentation.vad_weight, config.segmentation.vad_bias
+        if isinstance(vad, StreamingVad):
+            self.opinion = SecondOpinion(vad, weight=weight, bias=bias, keep=self.keep)
+        elif vad is not None:
+            self.segmentation = FusedSegmentation(self.segmentation, vad, weight=weight, bias=bias)
+            self.whole = FusedSegmentation(segmentation, vad, weight=weight, bias=bias)
         self._mean = round(MEAN * spec.sample_rate) // FBANK.step
         self._num_features = self._mean + config.step_samples // FBANK.step + FBANK.size // FBANK.step
         self._num_maps = config.duration_samples // self.maps.step + 1
@@ -105,20 +122,44 @@ class Ears:
     def start(self) -> Sound:
         """Before the first sample."""
         features = np.zeros((0, self.num_mels), dtype=np.float32)
-        return Sound(np.zeros(0, np.float32), features, np.zeros((0, 0), np.float32), [])
+        opinion = None if self.opinion is None else self.opinion.start()
+        return Sound(np.zeros(0, np.float32), features, np.zeros((0, 0), np.float32), [], opinion)
 
     def look(self, sounds: Sequence[Sound], blocks: Sequence[Float32]) -> list[Look]:
         """One step of several streams: each takes its block in and looks at what it has heard last."""
         for sound, block in zip(sounds, blocks, strict=True):
             self._take(sound, block)
-        starts = [self._start(sound) * self.frames.step for sound in sounds]
-        scores = hear(self.segmentation, sounds, starts, self.keep)[:, -self.num_frames :]
+        scores = self.hear(self.segmentation, sounds, [self._start(sound) for sound in sounds])[:, -self.num_frames :]
         self._embed(sounds, scores)
         return [self._read(sound, one) for sound, one in zip(sounds, scores, strict=True)]
 
     def _take(self, sound: Sound, block: Float32) -> None:
         sound.samples = np.concatenate([sound.samples, block])[-self.keep :]
         sound.heard += len(block)
+        if self.opinion is not None and sound.opinion is not None:
+            self.opinion.hear(sound.opinion, sound.samples, sound.heard)
+
+    def hear(self, model: SegmentationModel, sounds: Sequence[Sound], firsts: Sequence[int]) -> Float32:
+        """Scores `(num_streams, num_frames, num_classes)` of the window of each sound that begins at its frame of
+        `firsts`, with silence before the first and after the last sample.
+
+        A model that has `pools`, which do not depend on the window, makes them of new sound only.
+        """
+        starts = [first * self.frames.step for first in firsts]
+        batch = np.stack([sound.piece(start, model.spec.chunk) for sound, start in zip(sounds, starts, strict=True)])
+        if hasattr(model, "pools"):
+            pools = [_pools(model, *one, self.keep) for one in zip(sounds, batch, starts, strict=True)]
+            scores: Float32 = model(batch, pools)  # type: ignore[call-arg]
+        else:
+            scores = model(batch)
+        if self.opinion is None:
+            return scores
+        return np.stack(
+            [
+                scores_ if sound.opinion is None else self.opinion.added(sound.opinion, scores_, model.spec, first)
+                for sound, scores_, first in zip(sounds, scores, firsts, strict=True)
+            ]
+        )
 
     def frame_at(self, sample: int) -> int:
         """The first frame whose middle is not before a sample."""
@@ -198,21 +239,6 @@ class Ears:
         read = at_maps(weights, frames, self.maps, low, num_maps)
         maps = sound.maps[low - sound.first_map :]
         return unit_rows(self.embedding.pool(maps[None], np.ascontiguousarray(read.T)[None])[0])
-
-
-def hear(model: SegmentationModel, sounds: Sequence[Sound], starts: Sequence[int], keep: int) -> Float32:
-    """Scores `(num_streams, num_frames, num_classes)` of the window of each sound that begins at its sample of
-    `starts`, with silence before the first and after the last one.
-
-    A model that has `pools`, which do not depend on the window, makes them of new sound only; those of the newest
-    `keep` samples are remembered.
-    """
-    batch = np.stack([sound.piece(start, model.spec.chunk) for sound, start in zip(sounds, starts, strict=True)])
-    if not hasattr(model, "pools"):
-        return model(batch)
-    pools = [_pools(model, *one, keep) for one in zip(sounds, batch, starts, strict=True)]
-    scores: Float32 = model(batch, pools)  # type: ignore[call-arg]
-    return scores
 
 
 def _pools(model: Any, sound: Sound, window: Float32, start: int, keep: int) -> Float32:

@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.core.time import Axis
 from diarist.core.types import Float32, Float64, Int64
 from diarist.pipelines.config import PipelineConfig
 from diarist.pipelines.frontend import BLOCK, count_speakers
-from diarist.pipelines.live_listen import Sound, hear
+from diarist.pipelines.live_listen import Ears, Sound
 from diarist.pipelines.live_state import ragged, split
 from diarist.stages import powerset, segment
 from diarist.stages.activity import MovingMean
@@ -163,22 +162,15 @@ class Said:
 class Recorder:
     """Adds sound to sessions; holds nothing of any stream."""
 
-    def __init__(
-        self,
-        offline: PipelineConfig,
-        segmentation: SegmentationModel,
-        embedding: EmbeddingModel | None,
-        maps: Axis,
-        keep: int,
-    ) -> None:
-        self.offline, self.segmentation, self.embedding = offline, segmentation, embedding
-        self.spec, self.frames, self.maps = segmentation.spec, segmentation.spec.frames, maps
+    def __init__(self, offline: PipelineConfig, ears: Ears) -> None:
+        self.offline, self.ears, self.embedding = offline, ears, ears.embedding
+        self.spec, self.frames, maps = ears.whole.spec, ears.frames, ears.maps
+        self.maps = maps
         self.chunks = segment.axis(self.spec, offline.segmentation.step)
         per_second = maps.sample_rate / maps.step
         self._size = round(offline.embedding.window * per_second)
         self._hop = offline.embedding.hop * per_second
         self._least = round(offline.embedding.least * per_second)
-        self._keep = keep
         self._longest = round(LONGEST * per_second)
         self._block = BLOCK * maps.sample_rate // FBANK.step
 
@@ -208,10 +200,9 @@ class Recorder:
 
     def _hear(self, session: Session, sound: Sound, first: int) -> None:
         """Take in what the model says of the chunk that begins at sample `first`."""
-        scores = hear(self.segmentation, [sound], [first], self._keep)
-        heard = segment.read(scores, self.spec)
-        number = powerset.unpack(heard.bits, self.spec.num_local).sum(axis=-1)
         frame = self.frames.index_at(first)
+        heard = segment.read(self.ears.hear(self.ears.whole, [sound], [frame]), self.spec)
+        number = powerset.unpack(heard.bits, self.spec.num_local).sum(axis=-1)
         session.mean.add(frame, np.stack([heard.speech, heard.overlap, number], axis=-1)[0])
         if self.embedding is not None:
             session.waiting.append((frame, heard.bits[0]))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarist.core.config import fingerprint, replace_from
-from diarist.core.protocols import EmbeddingModel, SegmentationModel
+from diarist.core.protocols import EmbeddingModel, SegmentationModel, VoiceActivityModel
 from diarist.core.time import SAMPLE_RATE
 from diarist.core.types import Diarization, Float32, Int64, Turn, Update
 from diarist.errors import UsageError
@@ -26,6 +26,7 @@ from diarist.pipelines.live_listen import Ears, Look, Sound
 from diarist.pipelines.live_revise import Revision
 from diarist.pipelines.live_session import Recorder, Said, Session
 from diarist.pipelines.live_state import pack, ragged, split, unpack
+from diarist.pipelines.live_vad import Opinion
 from diarist.pipelines.threads import single_threaded_algebra
 from diarist.stages.aggregate import Heard, aggregate
 from diarist.stages.assign import NOBODY
@@ -43,24 +44,26 @@ class Parts:
         config: LiveConfig,
         segmentation: SegmentationModel,
         embedding: EmbeddingModel | None,
+        vad: VoiceActivityModel | None,
         own: Sequence[object],
         offline: bool,
     ) -> None:
         self.config = config
         self.own = [type(model).__qualname__ if model is not None else "" for model in own]
-        self.ears = Ears(config, segmentation, embedding)
+        self.ears = Ears(config, segmentation, embedding, vad)
         self.frames, self.maps = self.ears.frames, self.ears.maps
         self.num_local = segmentation.spec.num_local
         model = config.embedding.model
         if embedding is not None and self.own[1]:  # the PLDA that ships goes with the network that it was fitted on
             model = self.own[1]
         self.offline = replace_from(presets.resolve(), {"embedding.model": model, "segmentation.step": config.evidence})
-        self.recorder = Recorder(self.offline, segmentation, embedding, self.maps, self.ears.keep)
+        self.recorder = Recorder(self.offline, self.ears)
         self.dimension = 0 if embedding is None else embedding.spec.dimension
         self.clustering: Clustering | None = None
         if embedding is not None:
             self.clustering = clustering_of(self.offline, self.dimension, offline=offline)
-        self.thresholds = Thresholds(config.tau_active, config.rho_update, config.delta_new, config.max_speakers)
+        least = config.least_new * SAMPLE_RATE / self.frames.step
+        self.thresholds = Thresholds(config.tau_active, config.rho_update, config.delta_new, config.max_speakers, least)
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
         self._pool_owner = 0
@@ -151,7 +154,7 @@ class Stream:
     def snapshot(self) -> Diarization:
         """All that has been heard so far, clustered anew. The stream goes on as if nothing had happened."""
         session = copy.deepcopy(self._session)
-        sound = dataclasses.replace(self._sound, pools=list(self._sound.pools))
+        sound = dataclasses.replace(self._sound, pools=list(self._sound.pools))  # the rest is replaced, not changed
         with single_threaded_algebra():
             self.parts.recorder.close(session, sound, self._said)
             return whole(session, self._known, self.parts, sound.heard / SAMPLE_RATE, self.uri)
@@ -167,6 +170,7 @@ class Stream:
             "first_said": self._said.first,
             "born": known.born,
             "sound": [sound.heard, sound.num_features, sound.first_map, sound.first_pool],
+            "num_odds": 0 if sound.opinion is None else sound.opinion.num,
             "looks": [look.first for look in self._looks],
             "next_revision": self._next_revision,
             "due": None if revision is None else revision.due,
@@ -187,6 +191,9 @@ class Stream:
             "said": self._said.names,
             **session.arrays(),
         }
+        if sound.opinion is not None:
+            context, hidden = sound.opinion.state
+            arrays |= {"odds": sound.opinion.odds, "vad_context": context, "vad_hidden": hidden}
         if revision is not None:
             found = revision.found.result()
             arrays |= {"found_labels": found.labels, "found_sums": found.sums}
@@ -201,7 +208,10 @@ class Stream:
         stream._waiting = [arrays["waiting"]] if len(arrays["waiting"]) else []
         stream._num_waiting = len(arrays["waiting"])
         pools = [arrays["pools"]] if arrays["pools"].size else []
-        stream._sound = Sound(arrays["samples"], arrays["features"], arrays["maps"], pools, *facts["sound"])
+        opinion = None
+        if "odds" in arrays:
+            opinion = Opinion(arrays["odds"], facts["num_odds"], (arrays["vad_context"], arrays["vad_hidden"]))
+        stream._sound = Sound(arrays["samples"], arrays["features"], arrays["maps"], pools, opinion, *facts["sound"])
         stream._known = Known(arrays["centres"], arrays["names"], facts["born"])
         scores = split(arrays["scores"], arrays["num_scores"])
         stream._looks = [

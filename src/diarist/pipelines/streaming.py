@@ -23,6 +23,7 @@ from diarist.core.time import SAMPLE_RATE
 from diarist.core.types import Diarization, Update
 from diarist.errors import UsageError
 from diarist.models.load import load_embedding, load_segmentation
+from diarist.models.vad import load_vad
 from diarist.pipelines.config import RuntimeConfig
 from diarist.pipelines.live_answer import join
 from diarist.pipelines.live_config import KINDS, LiveConfig
@@ -125,6 +126,9 @@ class LiveDiarizer:
                 backend=runtime.backend,
                 offline=runtime.offline,
             )
+        vad = None
+        if self._segmentation is None and config.segmentation.vad != "none":
+            vad = load_vad(config.segmentation.vad, offline=runtime.offline)
         if self.kind == "speech":
             embedding = None
-        return Parts(config, segmentation, embedding, (self._segmentation, self._embedding), runtime.offline)
+        return Parts(config, segmentation, embedding, vad, (self._segmentation, self._embedding), runtime.offline)

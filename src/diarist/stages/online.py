@@ -47,12 +47,14 @@ class Known:
 class Thresholds:
     """`tau_active`: who reaches this probability anywhere in a window is heard in it. `rho_update`: who talks for this
     share of it, on average, is heard long enough to be somebody new, or to change a centre. `delta_new`: the cosine
-    distance from which a voice is nobody known. At most `max_speakers` are known at once."""
+    distance from which a voice is nobody known. At most `max_speakers` are known at once. Beyond the paper: `least`
+    frames are needed to be somebody new, in the first window too."""
 
     tau_active: float
     rho_update: float
     delta_new: float
     max_speakers: int
+    least: float = 0.0
 
 
 def overlap_weights(activity: Float32, gamma: float, beta: float, *, normalize: bool = False) -> Float32:
@@ -82,12 +84,14 @@ def assign(known: Known, activity: Float32, embeddings: Float32, given: Threshol
     active = (activity.max(axis=0) >= given.tau_active) & np.isfinite(embeddings).all(axis=1)
     mean = activity.mean(axis=0)
     long = mean >= given.rho_update
+    enough = activity.sum(axis=0) >= given.least
     voices = unit(np.nan_to_num(embeddings))
     matched = np.full(len(voices), NOBODY, dtype=np.int64)  # position in `known`
     if not active.any():
         return known, matched
     rows = np.flatnonzero(active)
     if len(known) == 0:
+        rows = rows[enough[rows]]
         rows = rows[np.argsort(-mean[rows], kind="stable")[: given.max_speakers]]  # the longest, where not all fit
         rows.sort()
         matched[rows] = np.arange(len(rows))
@@ -99,7 +103,9 @@ def assign(known: Known, activity: Float32, embeddings: Float32, given: Threshol
     update = rows[(near != NOBODY) & long[rows]]
     centres[matched[update]] += voices[update]
     known = Known(centres, known.names, known.born)
-    known = _place(known, rows[near == NOBODY], distance[near == NOBODY], long, voices, matched, given.max_speakers)
+    known = _place(
+        known, rows[near == NOBODY], distance[near == NOBODY], long & enough, voices, matched, given.max_speakers
+    )
     return _named(known, matched)
 
 
