@@ -99,6 +99,8 @@ def to_turns(channels: list[Channel], config: TurnsConfig, frames: Axis, duratio
             duration=duration,
             min_duration_on=config.min_duration_on,
             min_duration_off=config.min_duration_off,
+            pad_onset=config.pad_onset,
+            pad_offset=config.pad_offset,
         )
         turns += [replace(turn, speaker=label(index)) for turn in found]
     return sorted(turns)

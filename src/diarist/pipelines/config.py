@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from diarist.core.config import option
 
+DECODINGS = ("neutral", "words", "turns")
 METHODS = ("vbx-windows", "agglomerative", "nme-sc", "vbx")
 PRECISIONS = ("int8", "float32")
 
@@ -90,16 +91,26 @@ class TurnsConfig:
     overlap_onset: float = option(0.5, "two talk above this probability", low=0.0, high=1.0, tune=(0.3, 0.9))
     min_duration_on: float = option(0.0, "shorter turns are dropped, seconds", low=0.0, tune=(0.0, 0.5))
     min_duration_off: float = option(0.0, "shorter pauses of a speaker are closed, seconds", low=0.0, tune=(0.0, 1.0))
+    pad_onset: float = option(0.0, "turns begin so many seconds earlier, before pauses are closed", low=-1.0, high=5.0)
+    pad_offset: float = option(0.0, "turns end so many seconds later, before pauses are closed", low=-1.0, high=5.0)
 
 
 @dataclass(frozen=True)
 class PipelineConfig:
-    """Everything that changes the answer of the `clustering` engine."""
+    """Everything that changes the answer of the `clustering` engine.
+
+    `decoding` is a name for values of `turns`, which `presets.resolve` puts there; `turns` is what counts.
+    """
 
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)
     embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
     clustering: ClusteringConfig = field(default_factory=ClusteringConfig)
     turns: TurnsConfig = field(default_factory=TurnsConfig)
+    decoding: str = option(
+        "neutral",
+        "what counts as a turn: words, with pauses cut out, turns, with pauses of up to a second in them, or between",
+        choices=DECODINGS,
+    )
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,8 @@ def _turns(
         duration=evidence.duration,
         min_duration_on=config.turns.min_duration_on,
         min_duration_off=config.turns.min_duration_off,
+        pad_onset=config.turns.pad_onset,
+        pad_offset=config.turns.pad_offset,
         edges=config.turns.edges,  # type: ignore[arg-type]
     )
 

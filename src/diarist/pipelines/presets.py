@@ -89,6 +89,16 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 )
 
 
+DECODING: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "neutral": {},
+        "words": {"turns": {"onset": 0.7, "offset": 0.7, "min_duration_off": 0.0}},
+        "turns": {"turns": {"onset": 0.5, "offset": 0.5, "min_duration_off": 1.0}},
+    }
+)
+"""What each `decoding` means: words as a forced alignment has them, or turns as a person marks them."""
+
+
 def preset(name: str) -> Preset:
     """The preset of that name. Raises `UsageError` naming the nearest."""
     if name not in PRESETS:
@@ -101,10 +111,18 @@ def resolve(
 ) -> PipelineConfig:
     """A preset, changed by a preset file (TOML or JSON), changed by single values; later ones win.
 
-    A file may name the preset it starts from: `preset = "fast"`. Raises `UsageError`, `ConfigError`.
+    A file may name the preset it starts from: `preset = "fast"`. A `decoding` stands for values of `turns`, which those
+    given beside it, or later, change. Raises `UsageError`, `ConfigError`.
     """
     values = read_file(file) if file is not None else {}
     base = values.pop("preset", name)
     if not isinstance(base, str):
         raise ConfigError(f"'preset' in '{file}' must be a name, not {base!r}")
-    return replace_from(replace_from(preset(base).config, values), changes or {})
+    return _changed(_changed(preset(base).config, values), changes or {})
+
+
+def _changed(config: PipelineConfig, values: Mapping[str, Any]) -> PipelineConfig:
+    if "decoding" in values:
+        config = replace_from(config, {"decoding": values["decoding"]})
+        config = replace_from(config, DECODING[config.decoding])
+    return replace_from(config, values)

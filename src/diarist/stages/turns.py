@@ -34,6 +34,13 @@ def filled(spans: NDArray[np.int64], *, gap: int, least: int) -> NDArray[np.int6
     return np.asarray(joined[joined[:, 1] - joined[:, 0] >= least])
 
 
+def padded(spans: NDArray[np.int64], num_frames: int, before: int, after: int) -> NDArray[np.int64]:
+    """Spans `(num_spans, 2)` in frames that begin `before` frames earlier and end `after` later (later and earlier
+    where negative), inside `num_frames`; those of which nothing is left are dropped."""
+    wider = np.clip(spans + np.array([-before, after]), 0, num_frames)
+    return np.asarray(wider[wider[:, 0] < wider[:, 1]])
+
+
 def middles(spans: NDArray[Any], num_frames: int, frames: Axis) -> Float64:
     """Spans of frames `(num_spans, 2)` in seconds, from the middle of the first to that of the first after them, which
     is the last of all where there is none after.
@@ -65,20 +72,25 @@ def to_turns(
     duration: float,
     min_duration_on: float,
     min_duration_off: float,
+    pad_onset: float = 0.0,
+    pad_offset: float = 0.0,
     edges: Edges = "between",
 ) -> tuple[list[Turn], dict[str, int]]:
     """Turns of every speaker, in order of start, and the index that each label stands for.
 
     `speakers` `(num_frames, num_simultaneous)` holds indices, negative for nobody; `confidence` `(num_frames,)` in
-    [0, 1] is averaged over a turn. Speakers are numbered by first appearance. Durations in seconds. `edges` are
+    [0, 1] is averaged over a turn. Speakers are numbered by first appearance. Durations in seconds: a turn begins
+    `pad_onset` earlier and ends `pad_offset` later, then pauses are closed, then short turns dropped. `edges` are
     half-way `"between"` two frames or in the `"middle"` of one.
     """
     frame = frames.step / frames.sample_rate
     gap, least = round(min_duration_off / frame), int(np.ceil(min_duration_on / frame - 1e-9))
+    before, after = round(pad_onset / frame), round(pad_offset / frame)
     summed = np.concatenate(([0.0], np.cumsum(confidence, dtype=np.float64)))
     pieces: list[tuple[int, int, int]] = []
     for speaker in np.unique(speakers[speakers >= 0]):
-        spans = filled(runs((speakers == speaker).any(axis=1)), gap=gap, least=max(least, 1))
+        spans = padded(runs((speakers == speaker).any(axis=1)), len(speakers), before, after)
+        spans = filled(spans, gap=gap, least=max(least, 1))
         pieces.extend((int(first), int(last), int(speaker)) for first, last in spans)
     pieces.sort()
     order = list(dict.fromkeys(speaker for _, _, speaker in pieces))

@@ -8,7 +8,7 @@ import pytest
 from diarist.core.config import dump_toml, fingerprint, to_dict, walk
 from diarist.errors import ConfigError, UsageError
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
-from diarist.pipelines.presets import DEFAULT, PRESETS, preset, resolve
+from diarist.pipelines.presets import DECODING, DEFAULT, PRESETS, preset, resolve
 from toy_house import CONFIG, RATE, diarizer, recording
 
 LEAVES = {name: (value, metadata) for name, value, metadata in walk(PipelineConfig())}
@@ -46,6 +46,26 @@ def test_a_file_changes_a_preset_and_single_values_change_the_file(tmp_path, suf
     config = resolve("accurate", path, {"turns.offset": 0.3})
     assert config.segmentation == preset("fast").config.segmentation
     assert (config.turns.onset, config.turns.offset, config.clustering.min_cluster_size) == (0.6, 0.3, 5)
+
+
+def test_a_decoding_stands_for_values_that_others_change(tmp_path):
+    assert (
+        set(DECODING) == set(LEAVES["decoding"][1]["choices"]) and resolve(changes={"decoding": "neutral"}) == resolve()
+    )
+    words, turns = (resolve(changes={"decoding": name}) for name in ("words", "turns"))
+    assert (words.decoding, words.turns.onset, words.turns.min_duration_off) == ("words", 0.7, 0.0)
+    assert (turns.decoding, turns.turns.onset, turns.turns.min_duration_off) == ("turns", 0.5, 1.0)
+    assert words.segmentation == turns.segmentation == resolve().segmentation
+    beside = resolve(changes={"turns.onset": 0.6, "decoding": "words"})  # in whatever order
+    assert (beside.turns.onset, beside.turns.offset) == (0.6, 0.7)
+    path = tmp_path / "mine.toml"
+    path.write_text("decoding = 'turns'\n[turns]\nmin_duration_off = 0.4")
+    assert resolve("fast", path).turns.min_duration_off == 0.4
+    assert resolve("fast", path, {"decoding": "words"}).turns.min_duration_off == 0.0
+    path.write_text(dump_toml(to_dict(beside)))
+    assert resolve(file=path) == beside
+    with pytest.raises(ConfigError, match="'decoding' cannot be 'word'; did you mean 'words'"):
+        resolve(changes={"decoding": "word"})
 
 
 def test_a_whole_configuration_survives_a_file(tmp_path):

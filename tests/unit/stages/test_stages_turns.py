@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diarist.core.time import Axis
-from diarist.stages.turns import filled, label, to_turns
+from diarist.stages.subsegments import runs
+from diarist.stages.turns import filled, label, padded, to_turns
 
 FRAMES = Axis(size=400, step=160)  # 10 ms, the first middle at 12.5 ms
 
@@ -35,6 +36,39 @@ def test_filled_closes_gaps_then_drops_what_is_short(spans, gap, least):
         else:
             joined.append([first, last])
     assert filled(spans, gap=gap, least=least).tolist() == [s for s in joined if s[1] - s[0] >= least]
+
+
+@given(st.lists(st.booleans(), max_size=40), st.integers(-5, 5), st.integers(-5, 5))
+def test_padded_spans_are_wider_or_narrower_and_stay_inside(mask, before, after):
+    expected = []
+    for first, last in runs(np.array(mask, bool)).tolist():
+        frames = [i for i in range(first - before, last + after) if 0 <= i < len(mask)]
+        expected += [[frames[0], frames[-1] + 1]] if frames else []
+    assert padded(runs(np.array(mask, bool)), len(mask), before, after).tolist() == expected
+
+
+def test_turns_are_padded_before_pauses_are_closed():
+    speakers = np.array([-1] * 5 + [0] * 5 + [-1] * 5 + [0] * 5 + [-1] * 10, np.int32)[:, None]
+    confidence = np.ones(len(speakers), np.float32)
+
+    def padded_turns(pad_onset, pad_offset, off):
+        found, _ = to_turns(
+            speakers,
+            confidence,
+            FRAMES,
+            duration=0.32,
+            min_duration_on=0,
+            min_duration_off=off,
+            pad_onset=pad_onset,
+            pad_offset=pad_offset,
+        )
+        return [(turn.start, turn.end) for turn in found]
+
+    assert padded_turns(0, 0, 0.03) == [(0.0575, 0.1075), (0.1575, 0.2075)]
+    assert padded_turns(0.01, 0.02, 0.01) == [(0.0475, 0.1275), (0.1475, 0.2275)]
+    assert padded_turns(0.01, 0.02, 0.02) == [(0.0475, 0.2275)]
+    assert padded_turns(-0.02, -0.02, 0) == [(0.0775, 0.0875), (0.1775, 0.1875)]
+    assert padded_turns(-0.03, -0.02, 0) == []
 
 
 def test_edges_lie_half_a_step_around_the_middles():
