@@ -108,7 +108,7 @@ def named(transcript: Transcript, turns: Diarization, args: argparse.Namespace) 
         rules, fill = STRICT[args.strict], args.fill_nearest
         return assign_strictly(transcript, turns, rules, fill_nearest=fill, exclusive=args.exclusive)
     nearest = math.inf if args.max_gap is None else args.max_gap
-    return assign(transcript, turns, nearest=nearest, sentences=args.sentences, exclusive=args.exclusive)
+    return assign(transcript, turns, nearest=nearest, sentences=args.sentences, exclusive=args.exclusive or None)
 
 
 def diarized(audio: AudioSource, args: argparse.Namespace) -> Diarization:

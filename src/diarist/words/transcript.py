@@ -26,7 +26,7 @@ def assign(
     *,
     nearest: float = math.inf,
     sentences: bool = False,
-    exclusive: bool = False,
+    exclusive: bool | None = None,
 ) -> Transcript:
     """The same transcript with a speaker, and how sure that is, for each word and each utterance.
 

@@ -10,15 +10,16 @@ from diarist.core.types import Diarization, Turn
 from diarist.errors import UsageError
 
 
-def turns_of(source: Any, *, exclusive: bool = False) -> list[Turn]:
+def turns_of(source: Any, *, exclusive: bool | None = None) -> list[Turn]:
     """The turns of a `Diarization`, a pandas frame or a mapping with the columns `start, end, speaker` (and
     `confidence`), a `pyannote.core.Annotation`, pyannote 4's output, or anything that gives `Turn`s, mappings or
     `(start, end, speaker)`; None has none.
 
-    `exclusive` asks for at most one speaker at a time: the source's own exclusive turns, where it has them, else the
-    more confident turn and, of equal ones, the longer. Raises `UsageError` where a turn lacks what it needs.
+    `exclusive` asks for at most one speaker at a time: the source's own exclusive turns, where it has them, else of the
+    turns that overlap the more confident one and, of equal ones, the longer. None takes a source's own exclusive turns
+    and else the turns as they are; False never does. Raises `UsageError` where a turn lacks what it needs.
     """
-    own = getattr(source, "exclusive_speaker_diarization", None) if exclusive else None
+    own = None if exclusive is False else getattr(source, "exclusive_speaker_diarization", None)
     if own is not None:
         return list(_turns(own))
     turns = list(_turns(getattr(source, "speaker_diarization", source)))

@@ -33,7 +33,7 @@ def assign_word_speakers(
     *,
     strict: bool | str = False,
     sentences: bool = False,
-    exclusive: bool = False,
+    exclusive: bool | None = None,
 ) -> dict[str, Any]:
     """A copy of a transcript with `speaker` in each segment and word, and how sure that is in `speaker_confidence`.
 
@@ -41,14 +41,14 @@ def assign_word_speakers(
     `Diarization`, pyannote's annotation, turns. A stretch in which nobody talks has no speaker, or with `fill_nearest`
     that of the nearest turn, measured from edge to edge. A word with one time only is that moment; one without times
     lies between its neighbours. `sentences` keeps sentences whole (`diarist.words.sentences`). `exclusive` asks for at
-    most one speaker at a time before all else.
+    most one speaker at a time before all else; without it pyannote's own exclusive turns are taken where it has them.
 
     `strict=True` follows the rules of WhisperX 3.8 instead, `strict="3.7"` those of 3.7 and of the NeMo branch (see
     `diarist.words.strict`), and adds no confidence. Raises `UsageError` for a transcript that is none, turns without
     times, and where those rules would end in an exception.
     """
     result = _copied(transcript_result)
-    turns = turns_of(diarize_df, exclusive=exclusive)
+    turns = turns_of(diarize_df, exclusive=bool(exclusive) if strict else exclusive)
     if strict:
         return _strictly(result, turns, speaker_embeddings, fill_nearest, RULES[0] if strict is True else strict)
     if speaker_embeddings is not None:

@@ -120,8 +120,10 @@ def test_annotations_and_exclusive_turns():
     Output.exclusive_speaker_diarization[core.Segment(0, 3), 0] = "A"
     Output.exclusive_speaker_diarization[core.Segment(3, 4), 1] = "B"
     given_ = transcript(word(3.2, 3.8))
-    assert speakers(assign_word_speakers(Output, given_)) == ["A"]  # a tie, and A began first
+    assert speakers(assign_word_speakers(Output, given_)) == ["B"]
     assert speakers(assign_word_speakers(Output, given_, exclusive=True)) == ["B"]
+    assert speakers(assign_word_speakers(Output, given_, exclusive=False)) == ["A"]  # a tie, and A began first
+    assert speakers(assign_word_speakers(Output, given_, strict=True)) == ["A"]
     surer = [Turn(0, 5, "A", 0.5), Turn(3, 4, "B", 0.9)]
     assert speakers(assign_word_speakers(surer, given_)) == ["A"]
     assert speakers(assign_word_speakers(surer, given_, exclusive=True)) == ["B"]
