@@ -78,6 +78,7 @@ def furnish(put: Callable[[object, str, object], object] = setattr) -> None:
     for pipeline in (offline, streaming):
         put(pipeline, "load_segmentation", lambda *_, **__: (SlowSegmentation if slow else ToySegmentation)())
         put(pipeline, "load_embedding", lambda *_, **__: ToyEmbedding())
+    put(streaming, "load_vad", lambda *_, **__: None)
     put(fetch, "fetch", lambda *_, **__: None)
 
 
