@@ -44,6 +44,8 @@ class InputStream:
             time.sleep(self.blocksize / self.samplerate / self.module.speed)
         if self.module.then == "unplugged":
             self.active = False
+        elif self.module.then == "closed":  # as by somebody who has heard enough
+            self.callback.__self__.close()
 
     def stop(self):
         self.active = False
