@@ -205,7 +205,7 @@ class Ears:
         first = max(first, -(-offset // stride) * stride)
         block = sound.features[first - offset : last - offset]
         if spec.window != "raw":
-            block = block - sound.features[-self._mean :].mean(axis=0)
+            block = block - sound.features[-self._mean :].mean(axis=0) if num_new else block
         return block, num_new
 
     def _read(self, sound: Sound, scores: Float32) -> Look:

@@ -81,6 +81,8 @@ def assign(known: Known, activity: Float32, embeddings: Float32, given: Threshol
     Returns the speakers' numbers `(num_local,)`, `NOBODY` where silent, without an embedding, or where nobody is left
     to be.
     """
+    if not len(activity):
+        return known, np.full(len(embeddings), NOBODY, dtype=np.int64)
     active = (activity.max(axis=0) >= given.tau_active) & np.isfinite(embeddings).all(axis=1)
     mean = activity.mean(axis=0)
     long = mean >= given.rho_update
