@@ -29,7 +29,7 @@ def subsegments(speech: Float64, window: float, shift: float) -> Float64:
     for start, end in speech.tolist():
         num = max(0, math.ceil(round((end - start - window) / shift, 6))) + 1  # rounded: 12.05 + 1.9 - 12.05 > 1.9
         pieces = ((start + i * shift, min(start + i * shift + window, end)) for i in range(num))
-        found.extend((first, last) for first, last in pieces if last - first > SHORTEST)
+        found.extend((first, last) for first, last in pieces if last - first > SHORTEST + 1e-9)
     return np.asarray(found, np.float64).reshape(-1, 2)
 
 

@@ -2,8 +2,9 @@
 
 Park, Han, Kumar and Narayanan, "Auto-tuning spectral clustering for speaker diarization using normalized maximum
 eigengap", IEEE Signal Processing Letters 27, 2020; the details (a sparse search for `p`, a graph forced to be
-connected, anchors that steady the count in short recordings, chunks in long ones) are those of
-`nemo/collections/asr/parts/utils/offline_clustering.py` and `longform_clustering.py` in nemo_toolkit 3.0.0.
+connected, anchors that steady the count in short recordings) are those of
+`nemo/collections/asr/parts/utils/offline_clustering.py` in nemo_toolkit 3.0.0. Long recordings go chunk by chunk, as in
+its `longform_clustering.py`, but what makes many small clusters of a chunk is average linkage.
 `spectral.py` holds the shorter variant that runs on rows of any kind, within groups.
 
 `p` counts the row itself: with `p = 1` a row is tied to none.
@@ -21,6 +22,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from diarist.core.types import Float32, Int64, SpeakerBounds
+from diarist.stages import agglomerative
 from diarist.stages.spectral import kmeans
 from diarist.stages.torch_random import TorchRandom
 
@@ -77,7 +79,7 @@ class NmeSc:
             begin = max(0, min(first, num - size))  # the last chunk is a whole one too, and reaches back
             part = rows[begin : begin + size]
             fine = min(CHUNK_CLUSTERS, len(part))
-            labels = self._labelled(similarity(part), fine, fine, None)
+            labels = agglomerative.cluster(part, linkage="average", num_clusters=fine)
             kept = np.unique(labels, return_inverse=True)[1]
             clusters[begin : begin + size] = sum(map(len, means)) + kept
             sums = np.zeros((int(kept.max()) + 1, rows.shape[1]))
@@ -120,7 +122,7 @@ def similarity(rows: Array) -> Float32:
     unit = unit / (np.linalg.norm(unit, axis=1, keepdims=True) + _NORM_EPS)
     cosine = unit @ unit.T
     np.fill_diagonal(cosine, 1)
-    low, high = cosine.min(), cosine.max()
+    low, high = cosine.min(initial=1), cosine.max(initial=1)
     if high == low:
         return np.ones_like(cosine)
     scaled: Float32 = (cosine - low) / (high - low)
