@@ -639,7 +639,7 @@ def test_the_commands_together(tmp_path, shell):
                 "--latency",
                 "2",
                 "--format",
-                "json",
+                "jsonl",
             )
         )
         assert wide.returncode == 0

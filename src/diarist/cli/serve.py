@@ -33,7 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=7007, help="port; 0 for a free one. Default 7007")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write the RTTM of each session into DIR")
     names = "; ".join(f"{p.name}: {p.summary}" for p in live_presets.LIVE_PRESETS.values())
-    parser.add_argument("--preset", default=live_presets.DEFAULT, metavar="NAME", help=f"{names}")
+    parser.add_argument(
+        "--preset", default=live_presets.DEFAULT, metavar="NAME", help=f"{names}. Default {live_presets.DEFAULT}"
+    )
     parser.add_argument("--preset-file", metavar="FILE", help="a TOML or JSON file of values on top of the preset")
     parser.add_argument(
         "--pipeline",
@@ -71,16 +73,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C, then give every session its answer. Raises `DiaristError`."""
     from diarist.server.access import Access
+    from diarist.server.extra import require
     from diarist.server.serving import Server, check_tls, listen
 
+    require()
     logging.basicConfig(format="diarist: %(levelname)s: %(message)s", level=logging.WARNING)
     access = Access(token_of(args), args.origins)
     check_tls(args.tls_cert, args.tls_key)
     if not 0 <= args.port <= 65535:
         raise UsageError(f"a port is a number from 0 to 65535, not {args.port}")
     hub = _hub(args)
-    listening = listen(args.host, args.port)
     server = Server(hub, access, certificate=args.tls_cert, key=args.tls_key, drain=hub.limits.drain)
+    listening = listen(args.host, args.port)
     scheme = "ws" if args.tls_cert is None else "wss"
     host, port = listening.getsockname()[:2]
     address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/v1/stream"

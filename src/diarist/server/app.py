@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from diarist import __version__
-from diarist.errors import ExtraError
 from diarist.server.access import Access
 from diarist.server.connection import Connection
+from diarist.server.extra import require
 from diarist.server.hub import Hub
 from diarist.server.messages import VERSION
 
@@ -17,11 +17,9 @@ STRANGERS = 64
 
 def build(hub: Hub, access: Access) -> Any:
     """The FastAPI application, for a server that has `scope["diarist.line"]`. Raises `ExtraError` without FastAPI."""
-    try:
-        from fastapi import FastAPI
-        from starlette.routing import Route, WebSocketRoute
-    except ImportError as error:
-        raise ExtraError("fastapi", "serve", "the server") from error
+    require()
+    from fastapi import FastAPI
+    from starlette.routing import Route, WebSocketRoute
 
     routes = Routes(hub, access)
     table = [

@@ -24,7 +24,6 @@ OUTPUTS = ("json", "rttm")
 _LONGEST_URI = 200
 
 CLOSE_CODES = {
-    "complete": 1000,
     "unexpected_binary": 1003,
     "bad_json": 1007,
     "bad_audio": 1007,

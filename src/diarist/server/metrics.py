@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from diarist.errors import ExtraError
+from diarist.server.extra import require
 
 _LAG = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds
 _STEP = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)  # seconds
@@ -13,13 +13,12 @@ _BATCH = (1, 2, 4, 8, 12, 16, 24, 32, 64)
 
 
 class Metrics:
-    """Counters and histograms in a registry of their own. Raises `ExtraError` without prometheus-client."""
+    """Counters and histograms in a registry of their own. Raises `ExtraError` without the extra `serve`."""
 
     def __init__(self) -> None:
-        try:
-            import prometheus_client as prometheus
-        except ImportError as error:
-            raise ExtraError("prometheus-client", "serve", "the server") from error
+        require()
+        import prometheus_client as prometheus
+
         self._prometheus = prometheus
         registry = self.registry = prometheus.CollectorRegistry()
         counter, histogram, gauge = prometheus.Counter, prometheus.Histogram, prometheus.Gauge

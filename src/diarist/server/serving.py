@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from diarist.errors import DiaristError, ExtraError, UsageError
+from diarist.errors import DiaristError, UsageError
 from diarist.server.access import Access
 from diarist.server.app import build
+from diarist.server.extra import require
 from diarist.server.hub import Hub
 
 RECEIVE_BUFFER = 1 << 18
@@ -59,17 +60,14 @@ def check_tls(certificate: Path | None, key: Path | None) -> None:
 
 
 class Server:
-    """A `Hub` behind uvicorn. Raises `ExtraError` without uvicorn and websockets."""
+    """A `Hub` behind uvicorn; `check_tls` first. Raises `ExtraError` without the extra `serve`."""
 
     def __init__(
         self, hub: Hub, access: Access, *, certificate: Path | None = None, key: Path | None = None, drain: float
     ) -> None:
-        try:
-            import uvicorn
-            from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-        except ImportError as error:
-            raise ExtraError("uvicorn", "serve", "the server") from error
-        check_tls(certificate, key)
+        require()
+        import uvicorn
+        from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
         class Protocol(WebSocketsSansIOProtocol):  # type: ignore[misc, no-any-unimported, unused-ignore]
             """A web socket that is its application's `Line`."""

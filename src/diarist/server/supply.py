@@ -68,13 +68,15 @@ class Supply:
             self._kept.popleft()
 
     def _work(self, blocks: Iterable[Float32]) -> None:
+        read = 0
         try:
             for block in blocks:
+                read += len(block)
                 data = np.ascontiguousarray(block, dtype="<f4").tobytes()
                 if data:
                     self._call(data)
                 with self._room:
-                    while not self._stopped and not self._live and self._read - self._given >= AHEAD * self._rate:
+                    while not self._stopped and not self._live and read - self._given >= AHEAD * self._rate:
                         self._room.wait(0.1)
                 if self._stopped:
                     return
