@@ -10,13 +10,15 @@
 What each speaker of SPEECH (a folder `source/speaker/*`) says is cut in two, so that no sound is in both halves;
 conversations are simulated of either (another fold of the speakers is left for `benchmarks/verification.py`), and
 diarized with the preset that ships: the voices that it finds, errors included, are what is compared later on. The
-space is fitted to all of them (`Scorer.fit`), the calibration to pairs of one voice of each half, half of them of one
-person, each person counting the same.
+space is fitted to all of them (`Scorer.fit`), the calibration to pairs of one voice of each half, of people whom the
+space did not know (cross-validation over people), as if half of the pairs were one person's.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +27,11 @@ from scipy.optimize import minimize
 from diarist import Diarizer
 from diarist.audio.files import expand
 from diarist.core.types import Float64
-from diarist.evaluation.verification import Heard, halves, hear, log_loss, pairs
+from diarist.evaluation.verification import Heard, equal_error_rate, halves, hear, log_loss, pairs
 from diarist.speakers.scoring import Scorer
 
 RANK, NOISE, SHRINK = 60, 10.0, 0.3
+FOLDS = 5  # of the people, for the calibration
 MOST = 4  # voices of one person in each half: who says much must not be heard more than others
 
 
@@ -50,14 +53,12 @@ def main() -> None:
         return
     config = {"embedding.model": args.embedding_model, "embedding.precision": args.embedding_precision}
     one, other = (voices(folder, config).capped(MOST) for folder in (args.one, args.other))
-    scorer = fit(one, other)
+    scorer, targets, others = fit(one, other)
     scorer.save(args.output)
-    targets, others = ratios(scorer, one, other)
-    print(
-        f"{len(one)} and {len(other)} voices of {len({*one.person, *other.person})} people; log loss on them "
-        f"{log_loss(targets, others):.3f}; scale {scorer.scale:.3f}, bias {scorer.bias:.2f}; between at ranks 1, 2, 11 "
-        f"and 31: {', '.join(f'{value:.1f}' for value in scorer.between[[0, 1, 10, 30]])}"
-    )
+    people = len({*one.person, *other.person})
+    print(f"{len(one)} and {len(other)} voices of {people} people")
+    print(f"left out: EER {equal_error_rate(targets, others)[0]:.1%}, Cllr {log_loss(targets, others):.3f}")
+    print(f"scale {scorer.scale:.3f}, bias {scorer.bias:.2f}; between at ranks 1, 2, 11: {scorer.between[[0, 1, 10]]}")
 
 
 def voices(folder: Path, config: dict[str, str]) -> Heard:
@@ -71,22 +72,41 @@ def voices(folder: Path, config: dict[str, str]) -> Heard:
     return found
 
 
-def fit(one: Heard, other: Heard) -> Scorer:
-    """Fit the space to all voices and calibrate it on pairs of both halves."""
-    embeddings = np.concatenate([one.embeddings, other.embeddings])
-    seconds = np.concatenate([one.seconds, other.seconds])
-    people = np.unique(np.concatenate([one.person, other.person]), return_inverse=True)[1]
-    raw = Scorer.fit(embeddings, seconds, people, rank=RANK, noise=NOISE, shrink=SHRINK)
-    targets, others = ratios(raw, one, other)
+def fit(one: Heard, other: Heard) -> tuple[Scorer, Float64, Float64]:
+    """Fit the space to all voices, and calibrate it on pairs of people whom a space did not know; also their ratios."""
+    unseen = [trials(fit_space(*train), *test) for train, test in left_out(one, other)]
+    targets, others = (np.concatenate(scores) for scores in zip(*unseen, strict=True))
 
     def loss(values: Float64) -> float:
         return log_loss(values[0] * targets + values[1], values[0] * others + values[1])
 
-    scale, bias = minimize(loss, [0.3, 0.0], method="Nelder-Mead").x
-    return Scorer(raw.mu, raw.projection, raw.between, raw.within, raw.noise, float(scale), float(bias))
+    scale, bias = map(float, minimize(loss, [0.3, 0.0], method="Nelder-Mead").x)
+    calibrated = replace(fit_space(one, other), scale=scale, bias=bias)
+    return calibrated, scale * targets + bias, scale * others + bias
 
 
-def ratios(scorer: Scorer, one: Heard, other: Heard) -> tuple[Float64, Float64]:
+def left_out(one: Heard, other: Heard) -> Iterator[tuple[tuple[Heard, Heard], tuple[Heard, Heard]]]:
+    """The voices of all people but a part, and of that part, for each of `FOLDS` parts."""
+    people = np.unique(np.concatenate([one.person, other.person]))
+    part = np.random.default_rng(0).permutation(len(people)) % FOLDS
+    for fold in range(FOLDS):
+        gone = people[part == fold]
+        inside = [np.isin(half.person, gone) for half in (one, other)]
+        yield (
+            (one.select(~inside[0]), other.select(~inside[1])),
+            (one.select(inside[0]), other.select(inside[1])),
+        )
+
+
+def fit_space(one: Heard, other: Heard) -> Scorer:
+    """Fit to the voices of both halves together."""
+    embeddings = np.concatenate([one.embeddings, other.embeddings])
+    seconds = np.concatenate([one.seconds, other.seconds])
+    people = np.unique(np.concatenate([one.person, other.person]), return_inverse=True)[1]
+    return Scorer.fit(embeddings, seconds, people, rank=RANK, noise=NOISE, shrink=SHRINK)
+
+
+def trials(scorer: Scorer, one: Heard, other: Heard) -> tuple[Float64, Float64]:
     """Log ratios of all pairs across the halves: of one person, of two."""
     scores = scorer.log_ratios(
         scorer.evidence(one.embeddings, one.seconds), scorer.evidence(other.embeddings, other.seconds)
