@@ -49,6 +49,9 @@ def add_engines(parser: argparse.ArgumentParser) -> None:
         help=f"{names}. Default {presets.DEFAULT}. Of nemo-style: {others}. Default {nemo_presets.DEFAULT}",
     )
     parser.add_argument("--preset-file", metavar="FILE", help="a TOML or JSON file of values on top of the preset")
+    parser.add_argument(
+        "--show-config", action="store_true", help="print what the preset and the options come to, as TOML, and end"
+    )
 
 
 def add_nemo_style(parser: argparse.ArgumentParser) -> None:

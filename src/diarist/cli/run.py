@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 from diarist.cli.engines import Job, add_engines, add_nemo_style, diarizer_of, jobs_of, weights_of
 from diarist.cli.flags import add_config
 from diarist.cli.naming import add_gallery, namer_of, render_names, sort_out
+from diarist.core.config import dump_toml, to_dict
 from diarist.errors import DiaristError, InputError, UsageError
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
 
@@ -62,6 +63,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Diarize every recording; 1 where any of several failed. Raises `DiaristError`."""
+    if args.show_config:
+        sys.stdout.write(dump_toml(to_dict(diarizer_of(args).config)))
+        return 0
     if args.manifest is None:
         sort_out(args)
     diarizer, jobs = diarizer_of(args), jobs_of(args)

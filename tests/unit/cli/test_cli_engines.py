@@ -150,3 +150,13 @@ def test_weights_that_are_fetched():
     assert engines.weights_of(resolve("general")) == ["silero-vad", "campplus-zh-en"]
     assert "segmentation-3.0" in engines.weights_of(resolve("general", changes={"segmentation.overlap": True}))
     assert {"segmentation-3.0", "campplus-zh-en"} <= set(engines.weights_of(PipelineConfig()))
+
+
+@pytest.mark.parametrize("words", ["--engine nemo-style --preset meeting --vad-onset 0.7", "--preset fast"])
+def test_what_is_shown_can_be_given_back(capsys, tmp_path, words):
+    code, shown, err = run(capsys, *words.split(), "--show-config")
+    assert (code, err) == (0, "")
+    assert ("onset = 0.7" in shown) == ("nemo" in words)
+    (tmp_path / "own.toml").write_text(shown)
+    engine = words.split("--preset")[0].split()
+    assert run(capsys, *engine, "--preset-file", "own.toml", "--show-config") == (0, shown, "")
