@@ -29,6 +29,12 @@ def add_assignment(parser: argparse.ArgumentParser) -> None:
         "--sentences", action="store_true", help="keep sentences whole: each goes to who says most of it (punctuation)"
     )
     group.add_argument(
+        "--max-change",
+        type=float,
+        metavar="SECONDS",
+        help="with --sentences: a longer piece of somebody else stays; 1 is safer where full stops are missing",
+    )
+    group.add_argument(
         "--exclusive", action="store_true", help="where voices overlap only the surer one (then the longer) counts"
     )
     group.add_argument(
@@ -86,8 +92,11 @@ def check(args: argparse.Namespace) -> None:
         raise UsageError(
             "--fill-nearest goes with --strict; words go to the nearest turn anyway, --max-gap limits that"
         )
-    if args.max_gap is not None and not args.max_gap >= 0:
-        raise UsageError(f"--max-gap must be 0 or more seconds, not {args.max_gap:g}")
+    for flag, value in (("--max-gap", args.max_gap), ("--max-change", args.max_change)):
+        if value is not None and not value >= 0:
+            raise UsageError(f"{flag} must be 0 or more seconds, not {value:g}")
+    if args.max_change is not None and not args.sentences:
+        raise UsageError("--max-change goes with --sentences")
     if args.out is None and len(args.format or ()) > 1:
         raise UsageError("several formats need a folder to go to: add --out DIR")
 
@@ -107,8 +116,14 @@ def named(transcript: Transcript, turns: Diarization, args: argparse.Namespace) 
     if args.strict:
         rules, fill = STRICT[args.strict], args.fill_nearest
         return assign_strictly(transcript, turns, rules, fill_nearest=fill, exclusive=args.exclusive)
-    nearest = math.inf if args.max_gap is None else args.max_gap
-    return assign(transcript, turns, nearest=nearest, sentences=args.sentences, exclusive=args.exclusive or None)
+    return assign(
+        transcript,
+        turns,
+        nearest=math.inf if args.max_gap is None else args.max_gap,
+        sentences=args.sentences,
+        max_change=math.inf if args.max_change is None else args.max_change,
+        exclusive=args.exclusive or None,
+    )
 
 
 def diarized(audio: AudioSource, args: argparse.Namespace) -> Diarization:

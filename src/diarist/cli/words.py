@@ -42,6 +42,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read, assign, write; 0 where all is well. Raises `DiaristError`."""
     check(args)
+    if args.transcript == "-" and str(args.turns) == "-":
+        raise UsageError("the transcript and the turns cannot both come from standard input")
     transcripts = _read(args)
     if args.turns is not None:
         turns = _turns(args)
@@ -68,9 +70,10 @@ def _turns(args: argparse.Namespace) -> Sequence[Diarization]:
     """Of a file of turns or, where it is none, of a recording."""
     from diarist import formats
     from diarist.audio.files import EXTENSIONS
+    from diarist.audio.opening import STDIN
 
     path: Path = args.turns
-    if path.suffix.lower() in EXTENSIONS:
+    if path.suffix.lower() in EXTENSIONS or str(path) == STDIN:
         return [diarized(path, args)]
     try:
         return formats.read(path)

@@ -3,6 +3,7 @@ not tear one apart."""
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,8 +20,18 @@ ENDS = frozenset(".?!…。？！．｡؟۔।॥։؛።")
 """What a sentence ends with, in the scripts that Whisper writes."""
 
 
-def vote(texts: Sequence[str], starts: Float64, ends: Float64, owners: Int64, choice: Choice) -> Choice:
+def vote(
+    texts: Sequence[str],
+    starts: Float64,
+    ends: Float64,
+    owners: Int64,
+    choice: Choice,
+    max_change: float = math.inf,
+) -> Choice:
     """Every word of a sentence to the speaker of more than half of its seconds; where nobody has so much, no change.
+
+    Words of somebody else that last longer than `max_change` seconds without a break stay his: where full stops are
+    missing, two people's sentences look like one.
 
     All arguments are of the same stretches: utterances, with the owner -1, each before its words, which have its index
     as their owner. The confidence becomes the mean over the sentence of the belief in the speaker who won. Then an
@@ -33,9 +44,12 @@ def vote(texts: Sequence[str], starts: Float64, ends: Float64, owners: Int64, ch
     for sentence in sentences([texts[int(word)] for word in words], starts[words], ends[words]):
         part = words[sentence]
         winner = _majority(speakers[part], weight[part])
-        if winner != NOBODY and (speakers[part] != winner).any():
+        pieces = np.split(part, np.flatnonzero(np.diff(speakers[part])) + 1)
+        changed = [p for p in pieces if speakers[p[0]] != winner and weight[p].sum() <= max_change]
+        if winner != NOBODY and changed:
             trust = np.sum(confidence[part] * weight[part] * (speakers[part] == winner)) / weight[part].sum()
-            speakers[part], confidence[part] = winner, trust
+            speakers[np.concatenate(changed)] = winner
+            confidence[part[speakers[part] == winner]] = trust
     for part in np.split(words, np.flatnonzero(np.diff(owners[words])) + 1):
         winner = _majority(speakers[part], weight[part], least=0.0)
         if winner != NOBODY:

@@ -26,13 +26,15 @@ def assign(
     *,
     nearest: float = math.inf,
     sentences: bool = False,
+    max_change: float = math.inf,
     exclusive: bool | None = None,
 ) -> Transcript:
     """The same transcript with a speaker, and how sure that is, for each word and each utterance.
 
     `turns` is anything `diarist.words.turns.turns_of` reads. A word in which nobody talks goes to the nearest turn that
-    is at most `nearest` seconds away. `sentences` keeps sentences whole (`diarist.words.sentences`), `exclusive` has at
-    most one speaker at a time before all else. Speakers that the transcript had before are forgotten.
+    is at most `nearest` seconds away. `sentences` keeps sentences whole, but for pieces longer
+    than `max_change` seconds (`diarist.words.sentences`), `exclusive` has at most one speaker at a time before all
+    else. Speakers that the transcript had before are forgotten.
 
     Raises `UsageError` for turns that are none.
     """
@@ -40,7 +42,7 @@ def assign(
     starts, ends, owners = _laid_out(transcript)
     choice = choose(starts, ends, turns_of(turns, exclusive=exclusive), nearest)
     if sentences:
-        choice = vote(texts, starts, ends, owners, choice)
+        choice = vote(texts, starts, ends, owners, choice, max_change)
     trust = [float(value) for value in np.round(choice.confidence, 4)]
     chosen = [choice.name(index) for index in range(len(texts))]
     return _named(transcript, [(name, trust[i] if name is not None else None) for i, name in enumerate(chosen)])

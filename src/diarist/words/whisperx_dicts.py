@@ -33,6 +33,7 @@ def assign_word_speakers(
     *,
     strict: bool | str = False,
     sentences: bool = False,
+    max_change: float = math.inf,
     exclusive: bool | None = None,
 ) -> dict[str, Any]:
     """A copy of a transcript with `speaker` in each segment and word, and how sure that is in `speaker_confidence`.
@@ -40,7 +41,8 @@ def assign_word_speakers(
     `diarize_df` is anything `diarist.words.turns.turns_of` reads: a pandas frame with `start, end, speaker`, a
     `Diarization`, pyannote's annotation, turns. A stretch in which nobody talks has no speaker, or with `fill_nearest`
     that of the nearest turn, measured from edge to edge. A word with one time only is that moment; one without times
-    lies between its neighbours. `sentences` keeps sentences whole (`diarist.words.sentences`). `exclusive` asks for at
+    lies between its neighbours. `sentences` keeps sentences whole, but for pieces longer
+    than `max_change` seconds (`diarist.words.sentences`). `exclusive` asks for at
     most one speaker at a time before all else; without it pyannote's own exclusive turns are taken where it has them.
 
     `strict=True` follows the rules of WhisperX 3.8 instead, `strict="3.7"` those of 3.7 and of the NeMo branch (see
@@ -57,7 +59,7 @@ def assign_word_speakers(
     choice = choose(spans[:, 0], spans[:, 1], turns, nearest=math.inf if fill_nearest else -1.0)
     if sentences:
         texts = [str(item.get("word", item.get("text", ""))).strip() for item in items]
-        choice = vote(texts, spans[:, 0], spans[:, 1], owners, choice)
+        choice = vote(texts, spans[:, 0], spans[:, 1], owners, choice, max_change)
     for index, item in enumerate(items):
         name = choice.name(index)
         item.pop("speaker", None)

@@ -157,6 +157,8 @@ def test_turns_that_do_not_belong(capsys, tmp_path):
         (["talk.json", "--turns", "none.rttm"], 1, "no such file"),
         (["talk.json", "--turns", "talk.json"], 1, "lacks 'schema'"),
         (["talk.json", "--sentences"], 2, "add --turns"),
+        (["talk.json", "--turns", "talk.rttm", "--max-change", "1"], 2, "goes with --sentences"),
+        (["-", "--turns", "-"], 2, "cannot both come from standard input"),
         (["talk.json", "--turns", "talk.rttm", "--strict", "whisperx", "--sentences"], 2, "has no --sentences"),
         (["talk.json", "--turns", "talk.rttm", "--fill-nearest"], 2, "goes with --strict"),
         (["talk.json", "--turns", "talk.rttm", "--max-gap", "-1"], 2, "0 or more seconds"),

@@ -52,6 +52,15 @@ def test_a_word_at_the_edge_goes_with_its_sentence():
     assert kept.utterances[0].speaker == "A"  # who says most words of it
 
 
+def test_a_long_piece_stays_where_only_short_ones_may_change():
+    transcript = Transcript((said("One two three four five six seven."),))
+    turns = [Turn(0, 0.5, "B"), Turn(0.5, 2.5, "A"), Turn(2.5, 3.5, "B")]
+    assert [word.speaker for word in assign(transcript, turns, sentences=True).words] == list("AAAAAAA")
+    kept = assign(transcript, turns, sentences=True, max_change=0.9)
+    assert [word.speaker for word in kept.words] == list("AAAAABB")
+    assert [word.confidence for word in kept.words] == [0.5714] * 5 + [1.0] * 2
+
+
 def test_no_majority_no_change():
     transcript = Transcript((said("One two three four."),))
     turns = [Turn(0, 1, "A"), Turn(1, 2, "B")]

@@ -116,7 +116,7 @@ def sniffed(text: str) -> str | None:
     while body.startswith(";;"):
         body = body.partition("\n")[2].lstrip()
     if re.match(r"\{|\[\s*(\{|\[|\]|$)", body):
-        return _json_kind(text)
+        return "json" if body.startswith("{") else _list_kind(text)
     found = next((format for format, sign in _SIGNS if re.match(sign, body)), None)
     if found == "rttm":
         raise FormatError("these are turns (RTTM), no transcript: give them as --turns")
@@ -136,8 +136,8 @@ def _nist_kind(fields: list[str]) -> str | None:
     return "ctm" if are_times(2, 3) and len(fields) > 4 else None
 
 
-def _json_kind(text: str) -> str:
-    """Segments of SegLST say `session_id` or have their words as a text."""
+def _list_kind(text: str) -> str:
+    """A list is SegLST or Whisper's segments: those of SegLST say `session_id` or have their words as a text."""
     try:
         document = _json.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError):
