@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from diarist.speakers.naming import one_to_one, probabilities
 from diarist.speakers.scoring import Evidence, Scorer, scorer_for
 from diarist.speakers.voices import Voice
 
+BATCHES = {"a": ((501, 110), (511, 120)), "b": ((502, 110), (512, 120))}  # seeds and numbers of conversations
 MOST = 3  # voices of one person in each half
 LENGTHS = (0.0, 5.0, 10.0, 20.0, np.inf)  # seconds
 GALLERIES = (5, 20)
@@ -43,7 +45,6 @@ def main() -> int:
     parser.add_argument("speech", nargs="?", type=Path, default=Path("../shared/data/speech"))
     parser.add_argument("--noise", type=Path, default=Path("../shared/data/noise"))
     parser.add_argument("--work", type=Path, default=Path("verification"))
-    parser.add_argument("--num-conversations", "-n", type=int, default=230, help="of each half")
     parser.add_argument("--precision", default="int8", choices=("int8", "float32"))
     parser.add_argument("--scorer", type=Path, help="another scorer than the one that ships")
     args = parser.parse_args()
@@ -62,28 +63,26 @@ def main() -> int:
 
 
 def heard(args: argparse.Namespace, half: str) -> Heard:
-    """The voices of one half, from the folder of work where they are there."""
-    kept = args.work / f"{half}-{args.precision}.npz"
-    if kept.is_file():
-        return Heard.load(kept)
-    if not (args.work / "halves" / half).is_dir():
-        halves(args.speech, args.work / "halves")
-    speakers = [s for s in find_speakers([args.work / "halves" / half]) if in_fold(s.speaker, 0, 4)]
-    config = SimulationConfig(speakers=(1, 5), duration=(15.0, 150.0))
-    made = simulate_many(
-        speakers,
-        args.work / half,
-        args.num_conversations,
-        config,
-        seed=500 + "ab".index(half),
-        noise=find_noise([args.noise]),
-    )
-    for number, _ in enumerate(made, 1):
-        print(f"\rsimulated {half}: {number}", end="", file=sys.stderr, flush=True)
-    diarizer = Diarizer(config={"embedding.precision": args.precision})
-    found = hear(expand([args.work / half]), diarizer, lambda n: print(f"\rheard {half}: {n}", end="", file=sys.stderr))
-    found.save(kept)
-    return found
+    """The voices of one half; what has been made before is taken from the folder of work."""
+    found = [heard_batch(args, half, seed, number) for seed, number in BATCHES[half]]
+    parts = zip(*(vars(batch).values() for batch in found), strict=True)
+    return Heard(*(np.concatenate(part) for part in parts))
+
+
+def heard_batch(args: argparse.Namespace, half: str, seed: int, number: int) -> Heard:
+    folder = args.work / f"{half}-{seed}"
+    kept = args.work / f"{half}-{seed}-{args.precision}.npz"
+    if not kept.is_file():
+        if not (args.work / "halves" / half).is_dir():
+            halves(args.speech, args.work / "halves")
+        speakers = [s for s in find_speakers([args.work / "halves" / half]) if in_fold(s.speaker, 0, 4)]
+        config, noise = SimulationConfig(speakers=(1, 5), duration=(15.0, 150.0)), find_noise([args.noise])
+        for made, _ in enumerate(simulate_many(speakers, folder, number, config, seed=seed, noise=noise), 1):
+            print(f"\rsimulated {folder}: {made}", end="", file=sys.stderr, flush=True)
+        diarizer = Diarizer(config={"embedding.precision": args.precision})
+        hear(expand([folder]), diarizer, lambda n: print(f"\rheard {folder}: {n}", end="", file=sys.stderr)).save(kept)
+    found = Heard.load(kept)
+    return replace(found, recording=np.char.add(f"{seed}-", found.recording))
 
 
 def verification(one: Heard, other: Heard, scorer: Scorer) -> None:

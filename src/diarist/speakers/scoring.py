@@ -4,8 +4,9 @@ Mean voices of recordings are scaled to length 1, centred and projected to a spa
 with variance `between` and one person's recordings with `within * (1 + noise / seconds)`: the session, and what little
 speech leaves unsure. That is the two-covariance model (Brummer & de Villiers, "The speaker partitioning problem",
 2010) with the amount of speech in it (after Kenny et al., "PLDA for speaker verification with utterances of arbitrary
-duration", 2013). Several recordings of a person are combined as the model says. Then `scale` and `bias`, fitted by
-logistic regression, make the ratio one that can be believed.
+duration", 2013). Several recordings of a person are combined as the model says. Voices are less Gaussian than the model
+has them, so that its ratios are too sure: `scale` takes off what is too much. No constant is added, so that no speech
+stays no evidence.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ SCORERS = {"campplus-zh-en": "campplus-zh-en-voices.npz"}
 """What ships, by the embedding model."""
 
 _ARRAYS = ("mu", "projection", "between", "within")
-_NUMBERS = ("noise", "scale", "bias")
+_NUMBERS = ("noise", "scale")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Evidence:
 @dataclass(frozen=True)
 class Scorer:
     """The model of this module: `mu` `(dimension,)`, `projection` `(dimension, rank)`, `between` and `within`
-    `(rank,)`; `noise` in seconds; `scale` and `bias` of the calibration."""
+    `(rank,)`; `noise` in seconds; `scale` of the log ratios."""
 
     mu: Float64
     projection: Float64
@@ -64,7 +65,6 @@ class Scorer:
     within: Float64
     noise: float
     scale: float = 1.0
-    bias: float = 0.0
 
     def __post_init__(self) -> None:
         rank = self.between.shape
@@ -96,7 +96,7 @@ class Scorer:
         for row in range(len(voices)):  # one voice at a time: a whole table of dimensions would not fit
             both = Evidence(people.precision + voices.precision[row], people.weighted + voices.weighted[row])
             joint[row] = self._marginal(both)
-        return np.asarray(self.bias + self.scale * (joint - marginal))
+        return np.asarray(self.scale * (joint - marginal))
 
     def _marginal(self, evidence: Evidence) -> Float64:
         """Log marginal likelihood of each row, but for what does not depend on whose it is: `(n,)`."""

@@ -15,7 +15,7 @@ from diarist.speakers.gallery import Gallery
 from diarist.speakers.scoring import Scorer
 from toy_house import furnish, write_wav
 
-TOY = Scorer(np.zeros(80), np.eye(80), np.full(80, 1 / 80), np.full(80, 0.02 / 80), 1.0, 0.2, 0.0)
+TOY = Scorer(np.zeros(80), np.eye(80), np.full(80, 1 / 80), np.full(80, 0.02 / 80), 1.0, 0.2)
 MODEL = "campplus-zh-en int8"
 
 
