@@ -61,6 +61,24 @@ def test_recognised_by_content(format):
     assert formats.sniffed("\ufeff\r\n" + text.replace("\n", "\r\n")) == format
 
 
+@pytest.mark.parametrize(
+    ("line", "format"),
+    [
+        ("r 1 0.5 0.2 seven", "ctm"),
+        ("r 1 0.5 0.2 7", "ctm"),
+        ("r 1 0.5 0.2 7 0.9", "ctm"),
+        ("r 1 0.5 0.2 7 NA lex Ann", "ctm"),
+        ("r 1 Ann 0.5 0.7 seven", "stm"),
+        ("r 1 Ann 0.5 0.7", "stm"),
+        ("r 1 3 0.5 0.7 it is seven", "stm"),
+        ("r 1 Ann 0.5 0.7 7", "stm"),
+        ("r 1 Ann", None),
+    ],
+)
+def test_ctm_and_stm_look_alike(line, format):
+    assert formats.sniffed(f";; from NIST\n\n{line}\n") == format
+
+
 NAMES = st.sampled_from(["A", "SPEAKER_00", "Zoë", "a.b-c"])
 WORDS = st.text(st.characters(codec="utf-8", categories=("L", "N")), min_size=1, max_size=8).filter(
     lambda text: text.strip() == text and len(text.split()) == 1

@@ -21,6 +21,7 @@ from diarist.errors import FormatError, UsageError
 from diarist.formats import read_text
 from diarist.formats.fields import NO_NAME, uri_of
 from diarist.formats.writing import safe_name, write_text
+from diarist.words.formats.fields import NO_ONE
 
 FORMATS: dict[str, tuple[str, str]] = {
     "json": ("diarist.words.formats.json", ".json"),
@@ -131,7 +132,8 @@ def _nist_kind(fields: list[str]) -> str | None:
             re.fullmatch(r"[-+.\deE]*\d[.\deE]*", fields[place]) for place in places
         )
 
-    if are_times(3, 4) and not (are_times(2) and (len(fields) < 6 or are_times(5))):
+    scored = len(fields) < 6 or are_times(5) or fields[5] in ("NA", NO_ONE)  # as CTM is behind a word
+    if are_times(3, 4) and not (are_times(2) and scored):
         return "stm"
     return "ctm" if are_times(2, 3) and len(fields) > 4 else None
 
