@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from dataclasses import replace
 from typing import Any
+from weakref import WeakValueDictionary
 
 from diarist.core.config import replace_from
 from diarist.core.protocols import EmbeddingModel, SegmentationModel
@@ -17,6 +19,8 @@ from diarist.server.messages import Hello, Refusal
 
 MOST_ENGINES = 16
 """Configurations that are loaded at once. Only steps of one configuration share a forward pass."""
+MOST_IDLE = 4
+"""Configurations that stay loaded once no session has them."""
 
 
 class Engines:
@@ -38,11 +42,13 @@ class Engines:
         self.config, self.kind, self.fixed = _plain(config), kind, fixed
         self._options: dict[str, Any] = {"runtime": runtime, "segmentation": segmentation, "embedding": embedding}
         self._lock = threading.Lock()
-        self._engines: dict[tuple[str, LiveConfig], LiveDiarizer] = {}
+        self._engines: WeakValueDictionary[tuple[str, LiveConfig], LiveDiarizer] = WeakValueDictionary()
+        self._recent: deque[LiveDiarizer] = deque(maxlen=MOST_IDLE)
+        self._own: LiveDiarizer | None = None
 
     def load(self) -> None:
-        """Load the networks now. Raises what `LiveDiarizer` raises."""
-        self._load(self.kind, self.config)
+        """Load the networks now, and keep them. Raises what `LiveDiarizer` raises."""
+        self._own = self._load(self.kind, self.config)
 
     def get(self, hello: Hello) -> LiveDiarizer:
         """The diarizer for a session; may take a second where it is the first to ask for its configuration.
@@ -83,6 +89,7 @@ class Engines:
                 engine = LiveDiarizer(config=config, kind=kind, **self._options)
                 engine.parts()
                 self._engines[kind, config] = engine
+                self._recent.append(engine)
             return engine
 
 

@@ -8,7 +8,7 @@ from diarist.errors import ExtraError
 
 PACKAGES = {
     "fastapi": "fastapi",
-    "uvicorn.protocols.websockets.websockets_sansio_impl": "uvicorn>=0.35",
+    "uvicorn.protocols.websockets.websockets_sansio_impl": "uvicorn>=0.54",
     "websockets": "websockets",
     "prometheus_client": "prometheus-client",
 }

@@ -1,5 +1,7 @@
 """What a hello may make of the server's configuration."""
 
+import gc
+
 import pytest
 
 from diarist.core.config import replace_from
@@ -55,14 +57,27 @@ def test_a_fixed_server_lets_nobody_choose():
         assert error.value.code == "not_allowed"
 
 
-def test_there_are_only_so_many(monkeypatch):
+def test_there_are_only_so_many_and_who_has_one_keeps_it(monkeypatch):
     monkeypatch.setattr(engines, "MOST_ENGINES", 2)
+    monkeypatch.setattr(engines, "MOST_IDLE", 1)
     known = made()
-    known.get(Hello())
-    known.get(Hello(latency=1.0))
+    known.load()
+    held = known.get(Hello(latency=1.0))
     with pytest.raises(Refusal, match="2 configurations are in use"):
         known.get(Hello(latency=2.0))
-    known.get(Hello(latency=1.0))
+    assert known.get(Hello(latency=1.0)) is held
+
+
+def test_those_that_nobody_has_make_room(monkeypatch):
+    monkeypatch.setattr(engines, "MOST_ENGINES", 4)
+    monkeypatch.setattr(engines, "MOST_IDLE", 2)
+    known = made()
+    known.load()
+    own = known.get(Hello())
+    for step in range(2, 10):
+        known.get(Hello(latency=step / 2))
+        gc.collect()
+    assert known.get(Hello()) is own
 
 
 def test_missing_weights_are_told_and_not_remembered():
