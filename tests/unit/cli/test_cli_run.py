@@ -289,7 +289,7 @@ def test_a_model_of_ones_own_is_passed_on(capsys, meeting, monkeypatch):
     original = offline.load_embedding
     monkeypatch.setattr(offline, "load_embedding", lambda model, **k: asked.append((model, k)) or original())
     run(capsys, "meeting.wav", "--embedding-model", "my.onnx", "--offline")
-    assert asked == [("my.onnx", {"precision": "int8", "backend": "onnx", "offline": True})]
+    assert asked == [("my.onnx", {"precision": "int8", "backend": "onnx", "device": "auto", "offline": True})]
 
 
 def test_a_recording_lost_while_it_is_read_is_that_recordings_fault(capsys, meeting, tmp_path, monkeypatch):
