@@ -19,6 +19,7 @@ class LiveSegmentation:
 
     model: str = option("segmentation-3.0", "catalogue name, ONNX file or hub id of the segmentation model")
     precision: str = option("int8", "arithmetic of the segmentation model", choices=PRECISIONS)
+    window: float | None = option(None, "seconds that the model hears in each step; the duration if not given")
     vad: str = option("silero", "a voice activity model that is heard too: silero, marblenet, an ONNX file, or none")
     vad_weight: float = option(0.3, "its share in the log-odds of speech", low=0.0, high=1.0)
     vad_bias: float = option(0.5, "added to the log-odds of speech where it is heard", low=-5.0, high=5.0)
@@ -31,6 +32,7 @@ class LiveEmbedding:
     model: str = option("campplus-zh-en", "catalogue name, ONNX file or hub id of the embedding model")
     precision: str = option("int8", "arithmetic of the embedding model", choices=PRECISIONS)
     context: float = option(0.5, "seconds before new sound that the network sees with it", low=0.0, high=10.0)
+    hop: float = option(0.0, "seconds of new sound that the network waits for; at least a step", low=0.0, high=10.0)
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,11 @@ class LiveConfig:
     def __post_init__(self) -> None:
         if self.step > self.duration:
             raise ConfigError(f"'step' must be at most 'duration' ({self.duration:g} s), not {self.step:g}")
+        if not self.step <= self.window <= self.duration:
+            raise ConfigError(
+                f"'segmentation.window' must be between the step ({self.step:g} s) and the duration "
+                f"({self.duration:g} s), not {self.window:g}"
+            )
         latency = self.latency_seconds
         if not self.step - 1e-6 <= latency <= self.duration + 1e-6:
             raise ConfigError(
@@ -102,6 +109,11 @@ class LiveConfig:
         return to_samples(self.step, SAMPLE_RATE)
 
     @property
-    def duration_samples(self) -> int:
-        """The duration in samples at 16 kHz."""
-        return to_samples(self.duration, SAMPLE_RATE)
+    def window(self) -> float:
+        """Seconds that the segmentation model hears in each step."""
+        return self.duration if self.segmentation.window is None else self.segmentation.window
+
+    @property
+    def window_samples(self) -> int:
+        """The window in samples at 16 kHz."""
+        return to_samples(self.window, SAMPLE_RATE)

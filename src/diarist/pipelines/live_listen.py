@@ -95,14 +95,16 @@ class Ears:
         vad: VoiceActivityModel | None = None,
     ) -> None:
         self.config = config
-        self.segmentation = fitted(segmentation, config.duration_samples)
+        self.segmentation = fitted(segmentation, config.window_samples)
         self.whole = segmentation  # for the session, which is heard in chunks of the model's own length
         self.embedding = embedding
-        num_fbank = round(config.embedding.context / 0.01) + config.step_samples // FBANK.step
+        per_second = segmentation.spec.sample_rate / FBANK.step
+        self._hop = round(max(config.embedding.hop, config.step) * per_second)  # in features
+        num_fbank = round(config.embedding.context * per_second) + self._hop
         self._trunk = getattr(embedding, "resized", lambda _: embedding)(num_fbank)
         spec = self.segmentation.spec
         self.frames = spec.frames
-        self.num_frames = min(spec.num_frames, self.frames.count_inside(config.duration_samples))
+        self.num_frames = min(spec.num_frames, self.frames.count_inside(config.window_samples))
         stride = 1 if embedding is None else embedding.spec.map_stride
         self.maps = Axis(FBANK.size + (stride - 1) * FBANK.step, stride * FBANK.step)
         self.num_mels = 80 if embedding is None else embedding.spec.num_mels
@@ -116,8 +118,8 @@ class Ears:
             self.segmentation = FusedSegmentation(self.segmentation, vad, weight=weight, bias=bias)
             self.whole = FusedSegmentation(segmentation, vad, weight=weight, bias=bias)
         self._mean = round(MEAN * spec.sample_rate) // FBANK.step
-        self._num_features = self._mean + config.step_samples // FBANK.step + FBANK.size // FBANK.step
-        self._num_maps = config.duration_samples // self.maps.step + 1
+        self._num_features = self._mean + 2 * self._hop + FBANK.size // FBANK.step
+        self._num_maps = config.window_samples // self.maps.step + 1
 
     def start(self) -> Sound:
         """Before the first sample."""
@@ -198,6 +200,8 @@ class Ears:
         sound.num_features += len(new)
         sound.features = np.concatenate([sound.features, new])[-self._num_features :]
         num_new = sound.num_features // stride - sound.last_map
+        if num_new * stride < self._hop - FBANK.size // FBANK.step - stride:  # the first frames of all are fewer
+            return new[:0], 0
         last = sound.num_features // stride * stride
         context = round(self.config.embedding.context * spec.sample_rate / FBANK.step) // stride * stride
         first = max(0, last - num_new * stride - context)
