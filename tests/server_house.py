@@ -123,7 +123,7 @@ class Caller:
         return await self.until("welcome", "error")
 
     async def resume(self, welcome: dict[str, Any], updates: int) -> dict[str, Any]:
-        await self.say("resume", version=1, session=welcome["session"], secret=welcome["secret"], updates=updates)
+        await self.say("resume", version=1, id=welcome["id"], secret=welcome["secret"], updates=updates)
         return await self.until("welcome", "error")
 
     async def until(self, *kinds: str, seconds: float = 20.0) -> dict[str, Any]:

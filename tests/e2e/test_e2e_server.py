@@ -89,7 +89,7 @@ BAD_FIRST = {
     "wrong latency": ({**HELLO, "latency": 9}, "bad_hello", 4400),
     "wrong preset": ({**HELLO, "preset": "best"}, "bad_hello", 4400),
     "wrong uri": ({**HELLO, "uri": "a\nb"}, "bad_hello", 4400),
-    "wrong session": ({"type": "resume", "version": 1, "session": "x", "secret": "y"}, "unknown_session", 4404),
+    "wrong session": ({"type": "resume", "version": 1, "id": "x", "secret": "y"}, "unknown_session", 4404),
 }
 BAD_LATER = {
     "odd bytes": (b"\0" * 1001, "bad_audio", 1007),
@@ -650,3 +650,47 @@ def test_the_commands_together(tmp_path, shell):
     assert heard.uri == kept.uri == "meeting" and len(heard) > len(kept) > 2
     updates = [json.loads(line) for line in wide.stdout.splitlines()]
     assert updates[-1]["session"]["uri"] == "meeting" and finals(updates)
+
+
+def test_the_client_of_the_guide(tmp_path, shell):
+    from toy_house import write_wav
+
+    guide = Path(__file__).parents[2] / "docs" / "guide" / "server.md"
+    (tmp_path / "mine.py").write_text(guide.read_text().split("```python\n")[1].split("```")[0])
+    write_wav(tmp_path / "meeting.wav", SHORT)
+    with house(warn_buffered=2) as there:
+        done = shell.run([sys.executable, "mine.py", "meeting.wav", there.url])
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = alone((SHORT * 32768).round().clip(-32768, 32767).astype("<i2").astype(np.float32) / 32768)
+    *turns, last = done.stdout.splitlines()
+    assert turns == [f"{t.start} {t.end} {t.speaker}" for t in expected.final]
+    assert last == f"{len(expected.session)} turns in the end"
+
+
+def test_ctrl_c_ends_the_source_and_not_the_answer_and_a_server_that_is_gone_is_said_to_be(tmp_path, shell):
+    from toy_house import write_wav
+
+    write_wav(tmp_path / "meeting.wav", SHORT)
+    server = Process(tmp_path)
+
+    def client(name, *words):
+        there = ("--port", server.port, "--real-time", "-o", name)
+        process = shell.start(shell.real("client", "meeting.wav", *there, *words))
+        begun = process.stdout.readline()  # somebody has spoken
+        assert begun.startswith(b"SPEAKER meeting 1 0.")
+        return process
+
+    stopped, lost = client("stopped.rttm"), client("lost.rttm", "--patience", "0.4")
+    stopped.send_signal(signal.SIGINT)
+    _, err = stopped.communicate(timeout=30)
+    assert stopped.returncode == 130 and b"Traceback" not in err
+    (heard,) = formats.read(tmp_path / "stopped.rttm")
+    assert 0 < max(turn.end for turn in heard) < 10
+    server.process.kill()
+    server.process.wait()
+    _, err = lost.communicate(timeout=30)
+    assert lost.returncode == 1
+    dropped_line, error = err.decode().splitlines()
+    assert "the line dropped" in dropped_line and error.startswith("diarist: error: cannot connect to")
+    (heard,) = formats.read(tmp_path / "lost.rttm")
+    assert len(heard) >= 1

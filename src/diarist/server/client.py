@@ -136,13 +136,11 @@ class LiveClient:
             await line.send(encode("hello", version=VERSION, **self._hello, **token))
         else:
             name, secret = self._session
-            await line.send(
-                encode("resume", version=VERSION, session=name, secret=secret, updates=self._updates, **token)
-            )
+            await line.send(encode("resume", version=VERSION, id=name, secret=secret, updates=self._updates, **token))
         welcome = self._parsed(await line.recv())
         if welcome.get("type") != "welcome":
             raise ServerError(f"{self._url} does not speak our protocol: {str(welcome)[:80]}")
-        self._session = (welcome["session"], welcome["secret"])
+        self._session = (welcome["id"], welcome["secret"])
         self._window = max(1, int(welcome["limits"]["warn_buffered"] * _SHARE * self._rate))
         return int(welcome["received"])
 

@@ -65,7 +65,7 @@ class Hub:
 
     def resume(self, asked: Resume, wire: Wire) -> Session:
         """Go on with a session over another socket. Raises `Refusal` where there is none, or the secret is wrong."""
-        session = self.sessions.get(asked.session)
+        session = self.sessions.get(asked.id)
         if session is None or not session.knows(asked.secret) or session.dropped or not session.resumable:
             raise Refusal("unknown_session", "no such session (any more), or a wrong secret: start a new one")
         session.outbox.rewind(asked.updates)

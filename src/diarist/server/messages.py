@@ -103,7 +103,7 @@ class Resume:
     """The first message of a socket that goes on with a session."""
 
     version: int = option(VERSION, "of the protocol")
-    session: str = option("", "as welcome gave it")
+    id: str = option("", "of the session, as welcome gave it")
     secret: str = option("", "as welcome gave it")
     updates: int = option(0, "seq of the last update that the client has; 0 for none", low=0)
     token: str | None = option(None, "where the server asks for one")
@@ -176,12 +176,12 @@ def encode(kind: str, **values: Any) -> str:
     return json.dumps({"type": kind, **values}, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def welcome(session: str, secret: str, *, resumed: bool, received: int, **facts: Any) -> str:
+def welcome(id: str, secret: str, *, resumed: bool, received: int, **facts: Any) -> str:
     """The answer to a hello or resume: `received` is how many samples (of each channel) the server has."""
     return encode(
         "welcome",
         version=VERSION,
-        session=session,
+        id=id,
         secret=secret,
         resumed=resumed,
         received=received,

@@ -32,7 +32,7 @@ def test_a_hello_says_what_of_the_configuration_it_wants():
 
 
 def test_resume_end_and_ack():
-    values = {"session": "a", "secret": "b", "updates": 7}
+    values = {"id": "a", "secret": "b", "updates": 7}
     assert parse(json.dumps({"type": "resume", "version": 1, **values}), FIRST, first=True) == Resume(**values)
     assert parse('{"type": "end"}', LATER, first=False) == End()
     assert parse('{"type": "ack", "updates": 3}', LATER, first=False) == Ack(3)
