@@ -96,7 +96,7 @@ def diarizer_of(args: argparse.Namespace) -> Diarizer | NemoStyleDiarizer:
     runtime = given(args, RuntimeConfig())
     ours, theirs = given(args, PipelineConfig()), given(args, NemoStyleConfig())
     if args.engine == "clustering":
-        if args.vad is not None and any(name == "segmentation.vad" for name, _, _ in walk(PipelineConfig())):
+        if args.vad is not None and not (args.vad == ORACLE or _says_speech(args.vad)):
             ours["segmentation.vad"], args.vad = "none" if args.vad == "segmentation" else args.vad, None
         _refuse(args, [*_flags(theirs.keys() - ours.keys()), *_given(args, "vad", "manifest")], "nemo-style")
         config = presets.resolve(args.preset or presets.DEFAULT, args.preset_file, ours)
@@ -112,7 +112,7 @@ def weights_of(config: PipelineConfig | NemoStyleConfig) -> list[str]:
     """Names of what a configuration runs, those of the catalogue among them."""
     from diarist.models.vad import NAMES
 
-    vad = config.vad.model if isinstance(config, NemoStyleConfig) else getattr(config.segmentation, "vad", "none")
+    vad = config.vad.model if isinstance(config, NemoStyleConfig) else config.segmentation.vad
     hears = not isinstance(config, NemoStyleConfig) or config.segmentation.overlap
     return [*([config.segmentation.model] if hears else []), NAMES.get(vad, vad), config.embedding.model]
 

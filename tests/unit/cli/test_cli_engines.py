@@ -118,6 +118,7 @@ def test_flags_change_the_preset(capsys, monkeypatch):
         ("--engine nemo-style --clustering-threshold 0.4", 2, "--clustering-threshold belongs to --engine clustering"),
         ("--engine nemo-style --channels-are-speakers", 2, "--channels-are-speakers belongs to --engine clustering"),
         ("--vad-onset 0.4", 2, "--vad-onset belongs to --engine nemo-style, not to clustering"),
+        ("--vad talk.rttm", 2, "--vad belongs to --engine nemo-style, not to clustering"),
         ("--manifest m.json", 2, "--manifest belongs to --engine nemo-style"),
         ("--engine nemo-style --manifest m.json", 2, "leave out AUDIO"),
         ("--engine nemo-style --vad none.rttm", 1, "no such file: 'none.rttm'"),
@@ -160,3 +161,8 @@ def test_what_is_shown_can_be_given_back(capsys, tmp_path, words):
     (tmp_path / "own.toml").write_text(shown)
     engine = words.split("--preset")[0].split()
     assert run(capsys, *engine, "--preset-file", "own.toml", "--show-config") == (0, shown, "")
+
+
+def test_the_default_engine_hears_a_voice_activity_model_too(capsys):
+    assert 'vad = "marblenet"' in run(capsys, "--vad", "marblenet", "--show-config")[1]
+    assert 'vad = "none"' in run(capsys, "--vad", "segmentation", "--show-config")[1]
