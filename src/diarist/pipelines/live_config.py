@@ -56,7 +56,7 @@ class LiveConfig:
         0.3, "share of a look that one must talk to be new, or to move a centre", low=0.0, high=1.0, tune=(0.0, 1.0)
     )
     delta_new: float = option(
-        1.0, "cosine distance from which a voice is nobody known", low=0.0, high=2.0, tune=(0.0, 2.0)
+        0.8, "cosine distance from which a voice is nobody known", low=0.0, high=2.0, tune=(0.0, 2.0)
     )
     least_new: float = option(0.0, "seconds of voice that it takes to be somebody new", low=0.0, tune=(0.0, 1.0))
     gamma: float = option(3.0, "how steeply unsure frames lose weight in an embedding", low=0.0)
@@ -64,7 +64,7 @@ class LiveConfig:
     max_speakers: int = option(20, "at most so many speakers are known at once", low=1)
     normalize_embedding_weights: bool = option(False, "weights reach from 0 to 1, for models that take a mask")
     recluster: float = option(
-        15.0, "seconds between two revisions, in which the session is clustered anew; 0 for none", low=0.0
+        20.0, "seconds between two revisions, in which the session is clustered anew; 0 for none", low=0.0
     )
     evidence: float = option(
         2.5, "seconds between the starts of two chunks from which the session is clustered", low=0.1, high=60.0

@@ -132,7 +132,7 @@ class Ears:
         for sound, block in zip(sounds, blocks, strict=True):
             self._take(sound, block)
         scores = self.hear(self.segmentation, sounds, [self._start(sound) for sound in sounds])[:, -self.num_frames :]
-        self._embed(sounds, scores)
+        self._embed(sounds, scores, last=len(blocks[0]) < self.config.step_samples)
         return [self._read(sound, one) for sound, one in zip(sounds, scores, strict=True)]
 
     def _take(self, sound: Sound, block: Float32) -> None:
@@ -172,12 +172,12 @@ class Ears:
         window is full."""
         return self.frame_at(sound.heard) - self.segmentation.spec.num_frames
 
-    def _embed(self, sounds: Sequence[Sound], scores: Float32) -> None:
-        """Bring every stream's maps up to what it has heard; they are zero where nobody talks."""
+    def _embed(self, sounds: Sequence[Sound], scores: Float32, *, last: bool) -> None:
+        """Bring every stream's maps up to what it has heard, once that is a hop; they are zero where nobody talks."""
         if self.embedding is None or self._trunk is None:
             return
         for sound, one in zip(sounds, scores, strict=True):
-            block, num_new = self._features(sound)
+            block, num_new = self._features(sound, last=last)
             if num_new:
                 seconds = num_new * self.maps.step // self.frames.step + 2 * self.frames.size // self.frames.step
                 if self._speech(one[-seconds:]).max() > SPEECH:
@@ -190,7 +190,7 @@ class Ears:
                 drop = max(0, len(maps) - self._num_maps)
                 sound.maps, sound.first_map = maps[drop:], sound.first_map + drop
 
-    def _features(self, sound: Sound) -> tuple[Float32, int]:
+    def _features(self, sound: Sound, *, last: bool) -> tuple[Float32, int]:
         """Features of the sound that is new, and of its context before it; how many maps are new."""
         assert self.embedding is not None
         spec = self.embedding.spec
@@ -200,14 +200,15 @@ class Ears:
         sound.num_features += len(new)
         sound.features = np.concatenate([sound.features, new])[-self._num_features :]
         num_new = sound.num_features // stride - sound.last_map
-        if num_new * stride < self._hop - FBANK.size // FBANK.step - stride:  # the first frames of all are fewer
+        waits = num_new * stride < self._hop - FBANK.size // FBANK.step - stride  # the very first are fewer than a hop
+        if waits and not last:
             return new[:0], 0
-        last = sound.num_features // stride * stride
+        end = sound.num_features // stride * stride
         context = round(self.config.embedding.context * spec.sample_rate / FBANK.step) // stride * stride
-        first = max(0, last - num_new * stride - context)
+        first = max(0, end - num_new * stride - context)
         offset = sound.num_features - len(sound.features)
         first = max(first, -(-offset // stride) * stride)
-        block = sound.features[first - offset : last - offset]
+        block = sound.features[first - offset : end - offset]
         if spec.window != "raw":
             block = block - sound.features[-self._mean :].mean(axis=0) if num_new else block
         return block, num_new

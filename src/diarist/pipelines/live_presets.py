@@ -48,6 +48,7 @@ LIVE_PRESETS: Mapping[str, LivePreset] = MappingProxyType(
                     "segmentation": {"window": 3.0, "vad": "none"},
                     "embedding": {"context": 0.0, "hop": 1.0},
                     "evidence": 7.5,
+                    "recluster": 30.0,
                 },
             ),
             _preset("balanced", "the default", _OWN, {}),

@@ -22,7 +22,7 @@ from diarist.stages.assign import unit
 from diarist.stages.summary import joined, merged
 
 HANDOVER = 2.0  # seconds
-ROWS = 600
+ROWS = 400
 
 
 @dataclass(frozen=True)
