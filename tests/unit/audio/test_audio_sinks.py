@@ -269,6 +269,21 @@ def test_lanes_are_drawn_and_wiped():
     assert "\x07" not in screen.getvalue() and "\x1b]0" not in screen.getvalue()
 
 
+def test_lanes_say_how_far_a_live_answer_is_behind_its_sound(monkeypatch):
+    pytest.importorskip("rich")
+    now = [100.0]
+    monkeypatch.setattr("diarist.audio.sinks.console.time.monotonic", lambda: now[0])
+    for live, expected in ((True, "talk   0:01   9 s behind"), (False, "talk   0:01")):
+        sink = ConsoleLanes("talk", io.StringIO(), live=live)
+        sink.close()
+        now[0] = 200.0  # nobody was there for a while
+        sink.write(update(settled=0.5))
+        assert sink._title() == "talk   0:00"
+        now[0] = 209.7
+        sink.write(update(settled=1.0))
+        assert sink._title() == expected
+
+
 def test_plain_lines():
     text = io.StringIO()
     sink = ConsoleLines(text)

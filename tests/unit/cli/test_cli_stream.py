@@ -211,7 +211,7 @@ def test_what_cannot_be_is_told_before_anything_is_heard(capsys, tmp_path, stdin
     (tmp_path / "file").touch()
     cases = {
         "nowhere.wav": (1, "no such file"),
-        "microphone": (3, "PortAudio|sounddevice"),
+        "microphone": (3, "PortAudio|sounddevice|input device"),
         "talk.wav --latency 9": (2, "'latency' must be between"),
         "talk.wav --latency soon": (2, "'latency' must be seconds, 'min' or 'max'"),
         "talk.wav --preset bset": (2, "unknown live preset 'bset'"),

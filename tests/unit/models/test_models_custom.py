@@ -8,9 +8,11 @@ import pytest
 from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.core.time import Axis
 from diarist.errors import UsageError
+from diarist.evaluation.score import score
 from diarist.models import custom
 from diarist.models.toy import VOICES, ToySegmentation
 from diarist.pipelines.offline import Diarizer
+from diarist.pipelines.streaming import LiveDiarizer
 from toy_house import CONFIG, recording
 
 RATE = 16_000
@@ -172,3 +174,41 @@ def test_a_recording_diarized_with_a_callable_of_sound():
     assert found.num_speakers == 2
     expected = sorted(reference.talk_time().values())
     assert np.allclose(sorted(found.talk_time().values()), expected, rtol=0.1)
+
+
+def test_streams_of_callables_alone():
+    """Neither network is of a kind that is known here: probabilities of two tones, and a spectrum of the sound."""
+    samples, reference = recording(6, 2, seed=2)
+
+    def tones(batch):
+        times = np.arange(400) / RATE
+        waves = np.exp(-2j * np.pi * VOICES[:2, None] * times) * np.hanning(400)
+        frames = batch[:, : batch.shape[1] // 400 * 400].reshape(len(batch), -1, 400)
+        return (np.abs(frames @ waves.T) / 100 > 0.004).astype(np.float32) * 0.98 + 0.01
+
+    live = LiveDiarizer(
+        segmentation=custom.segmentation(tones, 5.0), embedding=custom.embedding(spectrum), config={"latency": 2.0}
+    )
+    found = live.diarize(samples, sample_rate=RATE)
+    assert found.num_speakers == 2 and score(reference, found).der < 0.3
+
+
+def test_a_stream_of_an_onnx_file(tmp_path):
+    """A network of features that pools by itself: the mean of what it hears."""
+    onnx = pytest.importorskip("onnx")
+    helper, floats = onnx.helper, onnx.TensorProto.FLOAT
+    node = helper.make_node("ReduceMean", ["feats"], ["embs"], axes=[1], keepdims=0)
+    graph = helper.make_graph(
+        [node],
+        "mean",
+        [helper.make_tensor_value_info("feats", floats, ["batch", "frames", 80])],
+        [helper.make_tensor_value_info("embs", floats, ["batch", 80])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, tmp_path / "mine.onnx")
+    samples, _ = recording(6, 2, seed=2)
+    live = LiveDiarizer(
+        segmentation=ToySegmentation(), config={"embedding.model": str(tmp_path / "mine.onnx"), "latency": 2.0}
+    )
+    found = live.diarize(samples, sample_rate=RATE)
+    assert len(found) > 3 and all(speaker.embedding.shape == (80,) for speaker in found.speakers.values())

@@ -43,7 +43,8 @@ class ConsoleLanes:
         self.uri = "".join(sign if sign.isprintable() else "?" for sign in uri)
         self.window, self.note = window, note
         self._recent = Recent(window)
-        self._begun = time.monotonic() if live else None
+        self._counts_lag = live
+        self._begun: float | None = None  # when the first sample was heard
         self._order: list[str] = []
         self._console = Console(file=file, highlight=False)
         self._live: Any = Live(
@@ -54,6 +55,8 @@ class ConsoleLanes:
     def write(self, update: Update) -> None:
         """Take one update; it is drawn soon."""
         self._recent.write(update)
+        if self._begun is None and update.until > 0:
+            self._begun = time.monotonic() - update.until
 
     def close(self) -> None:
         """Wipe the lanes."""
@@ -73,7 +76,7 @@ class ConsoleLanes:
         until = self._recent.picture.until
         words = [self.uri, clock(until), self.note]
         behind = 0.0 if self._begun is None else time.monotonic() - self._begun - until
-        if until and behind > _BEHIND:
+        if self._counts_lag and behind > _BEHIND:
             words.append(f"{behind:.0f} s behind")
         return "   ".join(word for word in words if word)
 
