@@ -483,6 +483,37 @@ def test_origins():
         assert asyncio.run(status(there.url, None)) == "welcome"
 
 
+def test_health_says_when_it_stops_and_nobody_comes_in_then():
+    import urllib.error
+    import urllib.request
+
+    from websockets.exceptions import InvalidStatus
+
+    async def refused(url):
+        with pytest.raises(InvalidStatus) as error:
+            async with call(url):
+                pass
+        return error.value.response.status_code
+
+    async def during(there):
+        async with call(there.url) as caller:
+            await caller.hello()
+            return json.load(await asyncio.to_thread(urllib.request.urlopen, f"{there.web}/health"))
+
+    with house() as there:
+        facts = asyncio.run(during(there))
+        assert (facts["status"], facts["sessions"], facts["protocol"], facts["max_sessions"]) == ("ok", 1, 1, 64)
+        with pytest.raises(urllib.error.HTTPError, match="404") as nothing:
+            urllib.request.urlopen(f"{there.web}/docs")
+        nothing.value.close()
+        there.hub.draining = True
+        with pytest.raises(urllib.error.HTTPError, match="503") as stopping:
+            urllib.request.urlopen(f"{there.web}/health")
+        assert json.load(stopping.value)["status"] == "stopping"
+        stopping.value.close()
+        assert asyncio.run(refused(there.url)) == 503
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tls")
