@@ -44,6 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("speech", nargs="?", type=Path, default=Path("../shared/data/speech"))
     parser.add_argument("--noise", type=Path, default=Path("../shared/data/noise"))
+    parser.add_argument("--meetings", type=Path, default=Path("../shared/data/dev/ami"), help="with RTTMs beside them")
     parser.add_argument("--work", type=Path, default=Path("verification"))
     parser.add_argument("--precision", default="int8", choices=("int8", "float32"))
     parser.add_argument("--scorer", type=Path, help="another scorer than the one that ships")
@@ -59,7 +60,20 @@ def main() -> int:
     calibration(one, other, scorer)
     identification(one, other, scorer)
     linking(one, other, scorer)
+    if args.meetings.is_dir():
+        meetings(args, scorer)
     return 0
+
+
+def meetings(args: argparse.Namespace, scorer: Scorer) -> None:
+    """Real recordings in which the reference calls a person the same in each: pairs across recordings."""
+    found = hear(expand([args.meetings]), Diarizer(config={"embedding.precision": args.precision}))
+    apart = np.triu(found.recording[:, None] != found.recording)
+    scores, same = ratios(found, found, scorer), pairs(found, found)
+    accepted = 1 / (1 + np.exp(-scores)) >= NamingConfig().probability
+    print(f"\n{args.meetings.name}: of {(same & apart).sum()} pairs of one person in two recordings ", end="")
+    print(f"{(accepted & same & apart).sum()} are accepted, ", end="")
+    print(f"of {(~same & apart).sum()} pairs of two people {(accepted & ~same & apart).sum()}.")
 
 
 def heard(args: argparse.Namespace, half: str) -> Heard:

@@ -30,7 +30,7 @@ from diarist.core.types import Float64
 from diarist.evaluation.verification import Heard, equal_error_rate, halves, hear, log_loss, pairs
 from diarist.speakers.scoring import Scorer
 
-RANK, NOISE, SHRINK = 80, 1.5, 0.5  # the best of cross-validation over people; others near are as good
+RANK, NOISE, SHRINK = 80, 2.0, 0.4  # the best of cross-validation over people; others near are as good
 FOLDS = 5  # of the people, for the calibration
 MOST = 4  # voices of one person in each half: who says much must not be heard more than others
 

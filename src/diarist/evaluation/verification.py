@@ -42,11 +42,10 @@ class Heard:
         return Heard(*(values[rows] for values in vars(self).values()))
 
     def capped(self, most: int) -> Heard:
-        """At most so many voices of each person, those from the most speech: who says much must not count for more."""
+        """The first so many voices of each person at most: who says much must not count for more."""
         keep = np.zeros(len(self), dtype=bool)
         for person in np.unique(self.person):
-            rows = np.flatnonzero(self.person == person)
-            keep[rows[np.argsort(-self.seconds[rows], kind="stable")[:most]]] = True
+            keep[np.flatnonzero(self.person == person)[:most]] = True
         return self.select(keep)
 
     def save(self, path: str | Path) -> None:
