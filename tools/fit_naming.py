@@ -3,7 +3,7 @@
     python tools/fit_naming.py halves SPEECH halves
     diarist simulate halves/a --without-fold 0/4 --noise-dir NOISE -o fit/a --seed 503 -n 260 --speakers 1-5 \
         --duration 15-150
-    diarist simulate halves/b --without-fold 0/4 --noise-dir NOISE -o fit/b --seed 504 -n 260 --speakers 1-5 \
+    diarist simulate halves/b --without-fold 0/4 --noise-dir NOISE -o fit/b --seed 504 -n 200 --speakers 1-5 \
         --duration 15-150
     python tools/fit_naming.py fit fit/a fit/b src/diarist/speakers/campplus-zh-en-voices.npz
 
