@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -14,23 +14,26 @@ from diarist.core.types import Float32
 
 AHEAD = 20.0
 """Seconds of sound that are read before they can be sent."""
+LIVE_AHEAD = 600.0
+"""The same of a live source, whose sound is lost where nobody reads it."""
 _SAMPLE = 4  # bytes
 
 
 class Supply:
     """Mono float32 `blocks` `(num_samples,)`. Made within an event loop, which calls everything but `stop()`.
 
-    Sound that is `live` is read as it comes, whether it can be sent or not; of other sound at most `AHEAD`.
+    At most `AHEAD`, or `LIVE_AHEAD`, is read before it can be sent.
     """
 
     def __init__(self, blocks: Iterable[Float32], sample_rate: int, *, live: bool) -> None:
         self.failure: BaseException | None = None
         """What reading ended with."""
-        self._rate, self._live = sample_rate, live
+        self._ahead = (LIVE_AHEAD if live else AHEAD) * sample_rate
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._room = threading.Condition()
-        self._kept: deque[tuple[int, bytes]] = deque()  # (first sample, samples)
+        self._kept: list[bytes] = []  # samples
+        self._firsts: list[int] = []  # the first sample of each
         self._read = 0  # samples
         self._given = 0  # samples
         self._stopped = self._complete = False
@@ -53,19 +56,19 @@ class Supply:
                 return None
             self._news.clear()
             await self._news.wait()
-        for first, data in self._kept:
-            num_samples = len(data) // _SAMPLE
-            if first <= sample < first + num_samples:
-                with self._room:
-                    self._given = first + num_samples
-                    self._room.notify()
-                return data[(sample - first) * _SAMPLE :]
-        raise LookupError(f"sample {sample} was forgotten")
+        index = bisect_right(self._firsts, sample) - 1
+        if index < 0:
+            raise LookupError(f"sample {sample} was forgotten")
+        data = self._kept[index][(sample - self._firsts[index]) * _SAMPLE :]
+        with self._room:
+            self._given = sample + len(data) // _SAMPLE
+            self._room.notify()
+        return data
 
     def forget(self, sample: int) -> None:
         """What lies before this sample is not needed any more."""
-        while self._kept and self._kept[0][0] + len(self._kept[0][1]) // _SAMPLE <= sample:
-            self._kept.popleft()
+        index = max(0, bisect_right(self._firsts, sample) - 1)
+        del self._kept[:index], self._firsts[:index]
 
     def _work(self, blocks: Iterable[Float32]) -> None:
         read = 0
@@ -76,7 +79,7 @@ class Supply:
                 if data:
                     self._call(data)
                 with self._room:
-                    while not self._stopped and not self._live and read - self._given >= AHEAD * self._rate:
+                    while not self._stopped and read - self._given >= self._ahead:
                         self._room.wait(0.1)
                 if self._stopped:
                     return
@@ -92,6 +95,7 @@ class Supply:
         if data is None:
             self._complete = True
         elif not self._complete:
-            self._kept.append((self._read, data))
+            self._kept.append(data)
+            self._firsts.append(self._read)
             self._read += len(data) // _SAMPLE
         self._news.set()

@@ -83,7 +83,8 @@ def test_whatever_happens_the_client_gets_each_once(actions):
             box.ack(acked)
         else:  # the newest updates were lost on the way
             had = had[: max(acked, len(had) - 2)]
-            box.rewind(len(had))
+            acked = len(had)  # who says what he has got never wants it again
+            box.rewind(acked)
     had += [int(text) for text in sent(box)]
     assert had == list(range(1, put + 1))
     assert box.unread == 0
