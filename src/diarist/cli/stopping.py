@@ -1,4 +1,4 @@
-"""Signals that end a stream, not its answer."""
+"""What ends a stream, but not its answer: signals, and sinks that fail."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
+
+from diarist.core.protocols import Sink
+from diarist.core.types import Update
+from diarist.errors import DiaristError
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -44,3 +48,28 @@ class Stopper:
             raise KeyboardInterrupt
         self.exit_code = 128 + number
         self._stop()
+
+
+class Guarded:
+    """A sink whose failure (a full disk, a pipe that nobody reads) calls `stop`, so that the others still get the end
+    of the stream; what went wrong first is kept in `error`."""
+
+    def __init__(self, sink: Sink, stop: Callable[[], None]) -> None:
+        self._sink, self._stop = sink, stop
+        self.error: DiaristError | OSError | None = None
+
+    def write(self, update: Update) -> None:
+        """Pass on, unless it failed before."""
+        if self.error is None:
+            try:
+                self._sink.write(update)
+            except (DiaristError, OSError) as error:
+                self.error = error
+                self._stop()
+
+    def close(self) -> None:
+        """Close the sink."""
+        try:
+            self._sink.close()
+        except (DiaristError, OSError) as error:
+            self.error = self.error or error

@@ -137,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
     """Stream until the source ends or somebody stops it: 0, or 128 and the signal's number. Raises `DiaristError`."""
     from diarist.audio.sinks import Accumulator
     from diarist.audio.sources import ReadAhead
-    from diarist.cli.stopping import Stopper
+    from diarist.cli.stopping import Guarded, Stopper
     from diarist.pipelines.flow import drain, updates
     from diarist.pipelines.streaming import LiveDiarizer
 
@@ -152,13 +152,16 @@ def run(args: argparse.Namespace) -> int:
             _fetch(live)
             stream = live.start(source.uri)
             path = _output(args, source)
-            sinks = [kept, *_sinks(args, source, live, path)]
+            sinks = [Guarded(sink, ahead.stop) for sink in _sinks(args, source, live, path)]
             if not stopper.asked:
                 _announce(args, source)
-            drain(updates(() if stopper.asked else ahead, stream), *sinks)
+            drain(updates(() if stopper.asked else ahead, stream), kept, *sinks)
     finally:
         source.close()
         _tell(args, source, kept, path)
+    for sink in sinks:
+        if sink.error is not None:
+            raise sink.error
     return stopper.exit_code
 
 

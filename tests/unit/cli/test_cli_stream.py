@@ -256,3 +256,21 @@ def test_a_listening_socket_says_where_it_listens(capsys, monkeypatch):
     out, err = capsys.readouterr()
     assert err == f"diarist: listening on ws://127.0.0.1:{ports[0]}\n"
     assert right(formats.loads(out, "rttm")[0])
+
+
+def test_a_sink_that_fails_ends_the_stream_and_the_others_get_its_end(monkeypatch, capsys, tmp_path):
+    from diarist.audio.sinks import RttmLines
+
+    written = []
+
+    def write(self, update):
+        written.append(update)
+        if len(written) == 6:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RttmLines, "write", write)
+    monkeypatch.setattr(RttmLines, "close", lambda self: None)
+    assert main(["stream", "talk.wav", "--output", "made", "--pace", "50"]) == 1
+    assert capsys.readouterr().err == "diarist: error: No space left on device\n"
+    (found,) = formats.read(tmp_path / "made" / "talk.rttm")
+    assert 0 < max(turn.end for turn in found) < len(SAMPLES) / 16_000 - 2 and len(written) == 6

@@ -39,7 +39,7 @@ class ConsoleLanes:
             from rich.console import Console
             from rich.live import Live
         except ImportError as error:
-            raise ExtraError("rich", "live", "lanes on a terminal") from error
+            raise ExtraError("rich", "live", "a console with lanes") from error
         self.uri = "".join(sign if sign.isprintable() else "?" for sign in uri)
         self.window, self.note = window, note
         self._recent = Recent(window)
