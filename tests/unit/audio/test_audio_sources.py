@@ -200,6 +200,7 @@ def test_pipes_that_hold_nothing_or_break():
 
 
 def test_words_and_the_sources_they_mean(stereo, monkeypatch):
+    pytest.importorskip("websockets")
     assert open_source(str(stereo)).uri == "call"
     assert open_source(f"file://{stereo}").uri == "call"
     assert open_source("http://example.org/radio/live.m3u8").uri == "live"
