@@ -113,7 +113,7 @@ class Caller:
             self.lines.append(text)
         self.news.set()
 
-    async def say(self, kind: str, **values: Any) -> None:
+    async def say(self, kind: str, /, **values: Any) -> None:
         message = {"type": kind, **values}
         check(message)
         await self.socket.send(json.dumps(message))

@@ -198,6 +198,26 @@ def test_rttm_lines_and_the_session_at_the_end_and_after_a_drop():
     assert last["rttm"].replace(" a_b ", " stream ") == expected.session.to_rttm()
 
 
+def test_each_client_chooses_its_kind_latency_and_output():
+    async def go(url):
+        return await asyncio.gather(
+            whole(url, SHORT, output="rttm"),
+            whole(url, SHORT, kind="speech"),
+            whole(url, SHORT, latency=2.0),
+            whole(url, SHORT, preset="ami", latency="max"),
+        )
+
+    with house(grace=0) as there:
+        lines, speech, late, preset = asyncio.run(go(there.url))
+    assert lines.messages[-1]["rttm"] == alone(SHORT).session.to_rttm()
+    assert {turn.speaker for turn in speech.final} == {"speech"}
+    assert speech.messages[0]["grace"] == 0
+    assert late.messages[0]["latency"] == 2.0 and preset.messages[0]["latency"] == 5.0
+    for caller, latency in ((late, 2.0), (preset, 5.0)):
+        behind = [u["until"] - u["settled"] for u in caller.updates if u["until"] > latency and u["session"] is None]
+        assert set(np.round(behind, 3)) == {latency - caller.messages[0]["step"]}
+
+
 def test_a_client_of_diarts():
     import base64
 

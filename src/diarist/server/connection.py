@@ -206,6 +206,7 @@ class Connection:
     async def _send(self, text: str, session: Session) -> None:
         """Send one message; a client who does not read, or far too slowly, is told, then cut."""
         sending = asyncio.ensure_future(self._socket.send_text(text))
+        sending.add_done_callback(_seen)
         told, cut = self._limits.warn_unread, self._limits.max_unread
         done, _ = await asyncio.wait((sending,), timeout=told)
         if not done:
@@ -242,6 +243,12 @@ class Connection:
             if why is not None and not self._plain:
                 await self._socket.send_text(_error(why))
             await self._socket.close(1000 if why is None else why.close_code, _reason(why))
+
+
+def _seen(task: asyncio.Task[Any]) -> None:
+    """That the line is gone is seen where it is read; asyncio is not to complain of it."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _error(why: Refusal) -> str:

@@ -247,7 +247,7 @@ class Session:
         texts = [messages.rttm(self.hello.uri, update)]
         texts = [text for text in texts if text]
         self._seq += len(texts)
-        if update.session is not None and self.resumable:
+        if update.session is not None and self.hello is not messages.DIART:
             self._seq += 1
             texts.append(messages.session_rttm(self._seq, update.session))
         return texts
