@@ -98,7 +98,8 @@ def render_names(result: Diarization, *, propose: bool) -> str:
     for label in result.labels:
         speaker = result.speakers[label]
         if speaker.match is not None:
-            lines.append(f"{label}: p = {speaker.match.probability:.2f}{_next(speaker)}")
+            sure = f"p = {speaker.match.probability:.2f}, margin {speaker.margin:.2f}"
+            lines.append(f"{label}: {sure}{_next(speaker)}")
         elif propose and speaker.matches:
             may_be = ", ".join(f"{match.name} (p = {match.probability:.2f})" for match in speaker.matches)
             lines.append(f"{label}: may be {may_be}")
