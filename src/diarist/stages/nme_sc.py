@@ -120,13 +120,14 @@ def similarity(rows: Array) -> Float32:
     """Cosines of `rows` `(n, dimension)`, moved and scaled to reach from 0 to 1. `(n, n)`."""
     unit = np.asarray(rows, np.float32)
     unit = unit / (np.linalg.norm(unit, axis=1, keepdims=True) + _NORM_EPS)
-    cosine = unit @ unit.T
+    cosine: Float32 = unit @ unit.T
     np.fill_diagonal(cosine, 1)
     low, high = cosine.min(initial=1), cosine.max(initial=1)
     if high == low:
         return np.ones_like(cosine)
-    scaled: Float32 = (cosine - low) / (high - low)
-    return scaled
+    cosine -= low
+    cosine /= high - low
+    return cosine
 
 
 def tied(similarity: Float32, ties: int) -> Float32:
@@ -137,7 +138,10 @@ def tied(similarity: Float32, ties: int) -> Float32:
     for first in range(0, num if ties > 0 else 0, _ROWS):
         nearest = np.argpartition(-similarity[first : first + _ROWS], ties - 1, axis=1)[:, :ties]
         np.put_along_axis(graph[first : first + _ROWS], nearest, np.float32(0.5), axis=1)
-    graph += graph.T
+    for first in range(0, num, _ROWS):  # a large graph has no room for a copy of itself
+        last = first + _ROWS
+        both = graph[first:last, first:] + graph[first:, first:last].T
+        graph[first:last, first:], graph[first:, first:last] = both, both.T
     return graph
 
 
@@ -241,7 +245,7 @@ def low_eigenvectors(graph: Float32, num: int) -> Float32:
 def _iterated(graph: Float32, num: int) -> Float32 | None:
     """The same by Lanczos' iteration on what the Laplacian leaves of twice the highest degree; None where it fails."""
     np.fill_diagonal(graph, 0)
-    degrees = np.abs(graph).sum(axis=1)
+    degrees = graph.sum(axis=1)  # none of a large graph's ties is below 0
     bound = 2 * degrees.max()
 
     def applied(vector: Array) -> Array:
