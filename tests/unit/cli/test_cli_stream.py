@@ -178,7 +178,7 @@ def test_input_that_ends_at_once_or_within_a_sample(stdin, capsys):
     stdin((SAMPLES * 32_767).astype("<i2").tobytes()[:-1])
     assert main(["stream", "-"]) == 0
     assert "the last 1 bytes were dropped" in capsys.readouterr().err
-    stdin(bytes(2000))
+    stdin(b"\0\0")
     assert main(["stream", "-", "--format", "jsonl"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["session"]["turns"] == []
 
