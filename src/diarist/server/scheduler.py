@@ -18,8 +18,8 @@ from diarist.server.messages import Refusal
 from diarist.server.metrics import Metrics
 from diarist.server.sessions import Session
 
-MOST_TOGETHER = 16
-"""Steps in one pass."""
+MOST_TOGETHER = 8
+"""Steps in one pass: more make it no cheaper on a core, and everybody waits for the whole pass."""
 GATHER = 0.01
 """Seconds that new sound waits for that of others."""
 

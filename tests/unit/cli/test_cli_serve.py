@@ -10,6 +10,9 @@ from diarist.cli import client, main, serve
 from diarist.errors import DiaristError, UsageError
 from toy_house import write_wav
 
+for package in ("fastapi", "uvicorn", "websockets", "prometheus_client"):
+    pytest.importorskip(package)
+
 
 @pytest.fixture(autouse=True)
 def no_token(monkeypatch):
@@ -38,13 +41,11 @@ def failed(capsys, *words):
     ],
 )
 def test_a_call_that_cannot_be_meant(capsys, words, message):
-    pytest.importorskip("uvicorn")
     code, err = failed(capsys, "serve", *words)
     assert code == 2 and message in err
 
 
 def test_a_certificate_that_is_none(capsys, tmp_path):
-    pytest.importorskip("uvicorn")
     (tmp_path / "c.pem").write_text("hello")
     code, err = failed(capsys, "serve", "--tls-cert", str(tmp_path / "c.pem"))
     assert code == 2 and "cannot use the certificate" in err
@@ -52,8 +53,6 @@ def test_a_certificate_that_is_none(capsys, tmp_path):
 
 @pytest.mark.parametrize("package", ["prometheus_client", "fastapi", "uvicorn", "websockets"])
 def test_without_the_extra_the_pip_line_is_said(capsys, monkeypatch, package):
-    for name in ("uvicorn", "prometheus_client", "fastapi"):
-        pytest.importorskip(name)
     monkeypatch.setattr("diarist.server.engines.Engines.load", lambda self: None)
     monkeypatch.setitem(sys.modules, package, None)
     for name in [name for name in sys.modules if name.startswith(package + ".")]:
@@ -72,7 +71,6 @@ def test_without_websockets_the_client_says_so(capsys, monkeypatch, tmp_path):
 def test_a_port_that_is_taken(capsys, monkeypatch):
     import socket
 
-    pytest.importorskip("uvicorn")
     monkeypatch.setattr("diarist.server.engines.Engines.load", lambda self: None)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -4,7 +4,8 @@ import pytest
 
 from diarist.server.metrics import Metrics
 
-pytest.importorskip("prometheus_client")
+for package in ("fastapi", "uvicorn", "websockets", "prometheus_client"):
+    pytest.importorskip(package)
 
 
 def test_gauges_look_when_asked_and_registries_are_apart():

@@ -7,11 +7,11 @@ import pytest
 
 from diarist.core.types import Diarization, Update
 from diarist.server.messages import Refusal
+from diarist.server.metrics import Metrics
 from diarist.server.scheduler import Scheduler
 
-pytest.importorskip("prometheus_client")
-
-from diarist.server.metrics import Metrics
+for package in ("fastapi", "uvicorn", "websockets", "prometheus_client"):
+    pytest.importorskip(package)
 
 
 class Engine:
