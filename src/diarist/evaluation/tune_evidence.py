@@ -149,7 +149,7 @@ class _Recorder(Listener):
         file: BinaryIO,
     ) -> None:
         super().__init__(segmentation, embedding, replace_from(config, _EVERYTHING), pool, emitter)
-        self._mean: _KeptMeans = _KeptMeans(3)
+        self.mean: _KeptMeans = _KeptMeans(3)
         self._file = file
         self._shape = (0, 0)
 
@@ -160,12 +160,13 @@ class _Recorder(Listener):
         return {
             "num_samples": evidence.num_samples,
             "local": evidence.local,
-            "means": np.concatenate(self._mean.taken),
+            "means": np.concatenate(self.mean.taken),
             "shape": self._shape,
         }
 
-    def _embed(self, section: Section) -> Float32:
-        maps = super()._embed(section)
+    def embed(self, section: Section) -> Float32:
+        """Maps of the section, written down."""
+        maps = super().embed(section)
         first = section.start // self.maps.step
         heard = bool(maps.any())  # where nothing was, the maps have no width yet
         channels = maps.shape[1] if heard else self._shape[1]
@@ -175,11 +176,11 @@ class _Recorder(Listener):
         self._shape = (first + len(maps), channels)
         return maps
 
-    def _pool_windows(self, section: Section, maps: Float32) -> None:
-        pass
+    def pool_section_windows(self, section: Section, maps: Float32) -> None:
+        """Not now: thresholds decide where windows lie."""
 
-    def _pool_local(self, section: Section) -> None:
-        pass
+    def pool_section_local(self, section: Section) -> None:
+        """Not now."""
 
 
 class _Replay(Listener):
@@ -188,20 +189,22 @@ class _Replay(Listener):
     def __init__(self, *arguments: Any, heard: Heard) -> None:
         super().__init__(*arguments)
         self._heard = heard
-        self._mean = _Recalled(heard.means)
-        self._local = [row[None] for row in heard.local]
+        self.mean = _Recalled(heard.means)
+        self.local = [row[None] for row in heard.local]
 
-    def _listen(self, blocks: Iterable[Float32], expected: float | None) -> int:
+    def listen(self, blocks: Iterable[Float32], expected: float | None) -> int:
+        """Go through all sections, whatever the blocks; the number of samples."""
         total, size = self._heard.num_samples, SECTION * self.rate
         for start in range(0, total, size):
             end = min(start + size, total)
-            positions: Any = np.arange(start, min(end + self.chunks.size, total))  # in place of sound: see _trunk
+            positions: Any = np.arange(start, min(end + self.chunks.size, total))  # in place of sound: see trunk
             section = Section(start, end, positions, total)
-            self._place_last(section)
-            self._hear(section, [], expected)
+            self.place_last(section)
+            self.hear(section, [], expected)
         return total
 
-    def _trunk(self, samples: Float32, num_fbank: int) -> Float32:
+    def trunk(self, samples: Float32, num_fbank: int) -> Float32:
+        """Maps of a block that was heard before; `samples` hold their own positions."""
         first = int(samples[0]) // self.maps.step
         return self._heard.maps[first : first + num_fbank // self.embedding.spec.map_stride]
 

@@ -80,7 +80,12 @@ class Evidence:
 
 
 class Listener:
-    """Runs both models over one recording on a pool of threads. Use once."""
+    """Runs both models over one recording on a pool of threads. Use once.
+
+    A subclass may answer for the networks, or keep what they say: `listen` goes through a recording and calls
+    `place_last` and `hear` for each section; `hear` averages local activity in `mean`, lists it in `local`, and calls
+    `embed` (which calls `trunk` for each block), `pool_section_windows` and `pool_section_local`.
+    """
 
     def __init__(
         self,
@@ -98,8 +103,8 @@ class Listener:
         self._by_chunk = embedding.spec.whole and config.embedding.rows == "chunks"  # whose mean is taken off
         self.chunks = segment.axis(spec, config.segmentation.step)
         self.maps = Axis(FBANK.size + (stride - 1) * FBANK.step, stride * FBANK.step, sample_rate=self.rate)
-        self._mean = activity.MovingMean(3)  # speech, overlap, number of local speakers
-        self._local: list[NDArray[np.uint8]] = []
+        self.mean = activity.MovingMean(3)  # speech, overlap, number of local speakers
+        self.local: list[NDArray[np.uint8]] = []
         self._speech: list[Float32] = []
         self._count: list[NDArray[np.uint8]] = []
         self._times: list[Float64] = []
@@ -120,14 +125,14 @@ class Listener:
         Where it ends in an error, or is interrupted, work that waits for a thread is not begun any more.
         """
         try:
-            total = self._listen(blocks, expected)
+            total = self.listen(blocks, expected)
         except BaseException:
             self._stopped = True
             raise
         embeddings, times, owners = self._rows()
         return Evidence(
             num_samples=total,
-            local=_joined(self._local, np.zeros((0, self.segmentation.spec.num_frames), dtype=np.uint8)),
+            local=_joined(self.local, np.zeros((0, self.segmentation.spec.num_frames), dtype=np.uint8)),
             num_local=self.segmentation.spec.num_local,
             chunks=self.chunks,
             frames=self.frames,
@@ -140,17 +145,17 @@ class Listener:
             moved=self._moved,
         )
 
-    def _listen(self, blocks: Iterable[Float32], expected: float | None) -> int:
+    def listen(self, blocks: Iterable[Float32], expected: float | None) -> int:
         """Go through all sections; the number of samples."""
         total = 0
         ahead: tuple[Section, list[Future[segment.LocalActivity]]] | None = None
         for section in sections(blocks, SECTION * self.rate, self.chunks.size):
             following = (section, self._segment(section))
             if ahead is not None:
-                self._hear(*ahead, expected)
+                self.hear(*ahead, expected)
             ahead, total = following, section.end
         if ahead is not None:
-            self._hear(*ahead, expected)
+            self.hear(*ahead, expected)
         return total
 
     def _rows(self) -> tuple[Float32, Float64, Int64]:
@@ -162,7 +167,7 @@ class Listener:
         owners = [
             (chunk, local)
             for chunk, voices in self._voices.items()
-            for talks in (powerset.unpack(self._local[chunk][0], num_local).sum(axis=0),)
+            for talks in (powerset.unpack(self.local[chunk][0], num_local).sum(axis=0),)
             for local in np.flatnonzero((talks >= least) & ~np.isnan(voices).any(axis=1))
         ]
         rows = [self._voices[chunk][local] for chunk, local in owners]
@@ -175,13 +180,13 @@ class Listener:
     def _segment(self, section: Section) -> list[Future[segment.LocalActivity]]:
         """Send every chunk that starts in the section to the workers."""
         futures = []
-        self._place_last(section)
+        self.place_last(section)
         for _, first, num in batches(section, self.chunks, self._moved):
             batch = segment.cut(section.samples, first - section.start, num, self.chunks)
             futures.append(self._submit("segmentation", self._segment_batch, batch))
         return futures
 
-    def _place_last(self, section: Section) -> None:
+    def place_last(self, section: Section) -> None:
         """Where the last chunk begins, once the end of the recording is in sight."""
         if section.total is not None and self.config.segmentation.tail == "inside":
             self._num_chunks = self.chunks.count_covering(section.total)
@@ -196,25 +201,25 @@ class Listener:
     def _segment_batch(self, batch: Float32) -> segment.LocalActivity:
         return segment.read(self.segmentation(batch), self.segmentation.spec)
 
-    def _hear(self, section: Section, heard: list[Future[segment.LocalActivity]], expected: float | None) -> None:
+    def hear(self, section: Section, heard: list[Future[segment.LocalActivity]], expected: float | None) -> None:
         """Finish a section: count speakers, embed where somebody talks, pool windows and local voices."""
         for batch in (future.result() for future in heard):
             number = powerset.unpack(batch.bits, self.segmentation.spec.num_local).sum(axis=-1)
             values = np.stack([batch.speech, batch.overlap, number], axis=-1)
             for chunk, row in zip(batch.bits, values, strict=True):
-                self._mean.add(self.frames.index_at(self._first(len(self._local))), row)
-                self._local.append(chunk[None])
+                self.mean.add(self.frames.index_at(self._first(len(self.local))), row)
+                self.local.append(chunk[None])
         self._finish_frames(section)
-        maps = self._embed(section)
-        self._pool_windows(section, maps)
-        self._pool_local(section)
+        maps = self.embed(section)
+        self.pool_section_windows(section, maps)
+        self.pool_section_local(section)
         self._emitter.progress("listening", section.end / self.rate, expected)
 
     def _finish_frames(self, section: Section) -> None:
         until = self.frames.index_at(section.end)
         if section.last:
-            until = min(segment.num_frames(self.frames, section.end), self._mean.last)
-        means = self._mean.take(until)
+            until = min(segment.num_frames(self.frames, section.end), self.mean.last)
+        means = self.mean.take(until)
         before = bool(len(self._recent) and self._recent[-1])
         counted = count_speakers(means, self.config.turns, before=before)
         self._speech.append(means[:, 0].copy())
@@ -224,7 +229,7 @@ class Listener:
         self._recent = np.concatenate([self._recent[drop:], counted])
         self._recent_first += drop
 
-    def _embed(self, section: Section) -> Float32:
+    def embed(self, section: Section) -> Float32:
         """Maps of the section, `(num_maps, channels)`; zero in blocks where nobody talks."""
         size, jobs = BLOCK * self.rate, []
         for start in range(section.start, section.end, size):
@@ -232,7 +237,7 @@ class Listener:
             num_fbank = min(FBANK.count_inside(len(samples)), size // FBANK.step)
             num_maps = num_fbank // self.embedding.spec.map_stride
             wanted = num_maps and (self._by_chunk or self._talks(start, start + size))
-            heard = self._submit("embedding", self._trunk, samples, num_fbank) if wanted else None
+            heard = self._submit("embedding", self.trunk, samples, num_fbank) if wanted else None
             jobs.append((num_maps, heard))
         blocks = [(num, None if job is None else job.result()[:num]) for num, job in jobs]
         channels = next((block.shape[1] for _, block in blocks if block is not None), self._kept.shape[1] or 1)
@@ -245,17 +250,18 @@ class Listener:
         """Whether anybody talks between two samples; by the count or, where chunks are clustered, in any chunk."""
         if self.config.embedding.rows == "chunks":
             first = max(0, (start - self.chunks.size) // self.chunks.step)
-            return any(bits.any() for bits in self._local[first : 1 - (-end // self.chunks.step)])  # 1: it may be moved
+            return any(bits.any() for bits in self.local[first : 1 - (-end // self.chunks.step)])  # 1: it may be moved
         low, high = self.frames.index_at(start) - self._recent_first, self.frames.index_at(end) - self._recent_first
         return bool(self._recent[max(0, low) : max(0, high)].any())
 
-    def _trunk(self, samples: Float32, num_fbank: int) -> Float32:
+    def trunk(self, samples: Float32, num_fbank: int) -> Float32:
+        """Maps of a block, `(num_maps, channels)`, from its samples, of which `num_fbank` frames of fbank count."""
         spec = self.embedding.spec
         features = fbank(samples, num_mels=spec.num_mels, window=spec.window, scale=spec.scale)[:num_fbank]
         maps: Float32 = self.embedding.frames((features if self._by_chunk else remove_mean(features))[None])[0]
         return maps
 
-    def _pool_windows(self, section: Section, maps: Float32) -> None:
+    def pool_section_windows(self, section: Section, maps: Float32) -> None:
         """Pool the windows of the section and keep its maps for the chunks that reach into the next."""
         first_map = section.start // self.maps.step
         overlap = max(0, first_map - self.chunks.size // self.maps.step - self._kept_first)
@@ -281,19 +287,19 @@ class Listener:
             self._times.append(middle[known])
             self._embeddings.append(voices[known])
 
-    def _pool_local(self, section: Section) -> None:
+    def pool_section_local(self, section: Section) -> None:
         """Pool the local speakers of every chunk whose end has been heard, where the clustering needs them."""
         every = self.config.embedding.rows == "chunks"
         least = max(self.embedding.spec.min_frames, round(self.config.embedding.least * self.rate / self.maps.step / 2))
         jobs: list[tuple[int, Future[Float32]]] = []
-        while self._unvoiced < len(self._local):
+        while self._unvoiced < len(self.local):
             chunk = self._unvoiced
             first = self._first(chunk)
             if first + self.chunks.size > section.end and not section.last:
                 break
             self._unvoiced += 1
             low = self.frames.index_at(first) - self._recent_first
-            bits = self._local[chunk][0]
+            bits = self.local[chunk][0]
             counted = self._recent[max(low, 0) : low + len(bits)]
             if not (bits.any() if every else (counted >= 2).any()):
                 continue
