@@ -78,11 +78,12 @@ def house(
     thread.start()
     try:
         assert started.wait(20)
-        yield House(hub, server, listening.getsockname()[1], "ws" if certificate[0] is None else "wss")
+        yield House(hub, server, listening[0].getsockname()[1], "ws" if certificate[0] is None else "wss")
     finally:
         server.stop()
         thread.join(60)
-        listening.close()
+        for one in listening:
+            one.close()
         assert not thread.is_alive()
 
 

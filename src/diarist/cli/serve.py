@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     server = Server(hub, access, certificate=args.tls_cert, key=args.tls_key, drain=hub.limits.drain)
     listening = listen(args.host, args.port)
     scheme = "ws" if args.tls_cert is None else "wss"
-    host, port = listening.getsockname()[:2]
+    host, port = listening[0].getsockname()[:2]
     address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/v1/stream"
 
     def started() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import signal
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,25 +26,43 @@ SEND_BUFFER = 1 << 17
 """Bytes that the system keeps for a client who does not read: with megabytes, as by default, nobody would notice."""
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises `DiaristError` where that cannot be."""
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Sockets that listen on all addresses of a host, on one port. Raises `DiaristError` where that cannot be."""
+    listening: list[socket.socket] = []
+    absent: OSError | None = None
     try:
-        family, kind, proto, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, proto)
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # accepted sockets have it too
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-            listening.bind(address)
-            listening.listen(512)
-        except OSError:
-            listening.close()
-            raise
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, address in dict.fromkeys((family, address) for family, *_, address in found):
+            port = listening[0].getsockname()[1] if listening else port
+            try:
+                listening.append(_listening(family, (address[0], port, *address[2:])))
+            except OSError as error:  # a name may have an IPv6 address on a machine that has none
+                if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                    raise
+                absent = error
+        if not listening and absent is not None:
+            raise absent
     except (OSError, OverflowError, UnicodeError) as error:
+        for one in listening:
+            one.close()
         why = getattr(error, "strerror", None) or error
         raise DiaristError(f"cannot listen on {host} port {port}: {why}") from error
+    return listening
+
+
+def _listening(family: int, address: tuple[Any, ...]) -> socket.socket:
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)  # accepted sockets have it too
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listening.bind(address)
+        listening.listen(512)
+    except BaseException:
+        listening.close()
+        raise
     return listening
 
 
@@ -118,7 +137,7 @@ class Server:
             )
         )
 
-    def run(self, listening: socket.socket, started: Callable[[], None] | None = None) -> None:
+    def run(self, listening: Sequence[socket.socket], started: Callable[[], None] | None = None) -> None:
         """Serve until a SIGTERM or SIGINT, or `stop()`; then every session gets its answer."""
         with _signals_are_for_uvicorn():
             asyncio.run(self._serve(listening, started))
@@ -128,8 +147,8 @@ class Server:
         """As a SIGTERM; from any thread."""
         self._server.should_exit = True
 
-    async def _serve(self, listening: socket.socket, started: Callable[[], None] | None) -> None:
-        serving = asyncio.ensure_future(self._server.serve(sockets=[listening]))
+    async def _serve(self, listening: Sequence[socket.socket], started: Callable[[], None] | None) -> None:
+        serving = asyncio.ensure_future(self._server.serve(sockets=list(listening)))
         while not self._server.started and not serving.done():
             await asyncio.sleep(0.01)
         if started is not None and not serving.done():
