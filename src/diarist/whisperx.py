@@ -49,16 +49,16 @@ VAD_MODEL, SPEAKER_MODEL, WINDOW, SHIFT = "vad_multilingual_marblenet", "titanet
 NEMO_VADS = ("vad_multilingual_marblenet", "vad_marblenet", "vad_telephony_marblenet", "vad_telephonic_marblenet")
 NEMO_SPEAKERS = ("titanet_large", "titanet_small", "ecapa_tdnn", "speakerverification_speakernet")
 _NEMO_FILES = (".nemo", ".ckpt")
-# What the NeMo branch sets where NeMo's own recipes say otherwise.
-_BRANCH = {
+# Thresholds that suit silero: those of NeMo's recipes, and of WhisperX's NeMo branch, were set for MarbleNet.
+_SPEECH = {
     "vad": {
         "shift_length_in_sec": 0.01,
         "onset": 0.5,
-        "offset": 0.5,
-        "pad_onset": 0.0,
+        "offset": 0.1,
+        "pad_onset": 0.1,
         "pad_offset": 0.0,
         "min_duration_on": 0.1,
-        "min_duration_off": 0.1,
+        "min_duration_off": 0.2,
     },
     "clustering.sparse_search_volume": 30,
 }
@@ -135,7 +135,7 @@ class DiarizationPipeline:
                     f"the preset '{preset}' has no models and windows to choose: leave out model_name, or vad_model, "
                     "speaker_model, window_length_in_sec and shift_length_in_sec"
                 )
-            config = nemo_presets.resolve(changes={**_BRANCH, "speaker_embeddings": scales})
+            config = nemo_presets.resolve(changes={**_SPEECH, "speaker_embeddings": scales})
             config = replace_from(config, models)
             self.model = NemoStyleDiarizer(config=config, runtime=runtime)
         else:

@@ -230,7 +230,7 @@ def test_windows_ask_for_nemo_style():
     scales = model.config.speaker_embeddings
     assert scales.window_length_in_sec == (1.5, 1.0, 0.5)
     assert scales.multiscale_weights == (1.0, 1.0, 1.0)
-    assert (model.config.vad.onset, model.config.vad.min_duration_off) == (0.5, 0.1)
+    assert (model.config.vad.onset, model.config.vad.offset) == (0.5, 0.1)
     single = DiarizationPipeline(window_length_in_sec=1, shift_length_in_sec=0.5).model.config
     assert single.speaker_embeddings.window_length_in_sec == (1.0,)
 
