@@ -112,11 +112,15 @@ def assign(known: Known, activity: Float32, embeddings: Float32, given: Threshol
 
 
 def _matched(distance: Float64, delta: float) -> Int64:
-    """The one-to-one assignment of least distance, `NOBODY` from `delta` on: `(num_rows,)`."""
+    """The one-to-one assignment of least distance, `NOBODY` from `delta` on: `(num_rows,)`.
+
+    Those who are near are assigned once more without those who are not, who may have taken somebody's place.
+    """
     near = np.full(len(distance), NOBODY, dtype=np.int64)
     rows, columns = linear_sum_assignment(distance)
-    close = distance[rows, columns] < delta
-    near[rows[close]] = columns[close]
+    rows = rows[distance[rows, columns] < delta]
+    again, columns = linear_sum_assignment(distance[rows])
+    near[rows[again]] = columns
     return near
 
 

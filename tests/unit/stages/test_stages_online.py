@@ -185,3 +185,14 @@ def test_two_local_speakers_who_turned_out_to_be_one_count_once():
     scores, names = aggregate(heard, 0, 1, "mean")
     assert names.tolist() == [2]
     np.testing.assert_allclose(scores, [[0.9]])
+
+
+def test_who_is_nobody_known_takes_nobodys_place():
+    """As diart has it: first all are assigned, then those who are near once more, without those who are not."""
+    known = Known(np.eye(2), np.arange(2), 2)
+    near_both = np.array([[0.74, 0.67], [0.31, -0.08]])  # distances .26 .33 and .69 1.08: together 1 and 0 cost least
+    given = Thresholds(0.5, 0.3, 0.35, 20)
+    voices = np.concatenate([near_both, np.sqrt(1 - (near_both**2).sum(axis=1, keepdims=True))], axis=1)
+    known = Known(np.eye(3)[:2], known.names, 2)
+    _, names = assign(known, talk(1.0, 1.0), voices.astype(np.float32), given)
+    assert names.tolist() == [0, 2]
