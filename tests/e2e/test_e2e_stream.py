@@ -119,3 +119,22 @@ def test_real_time_takes_its_time(shell, tmp_path):
     begun = time.monotonic()
     done = shell.run(shell.toy("stream", "short.wav", "--real-time"))
     assert done.returncode == 0 and time.monotonic() - begun > 3
+
+
+@pytest.mark.weights
+def test_the_sample_conversation_live_and_its_session(sample, capsys):
+    """With the real networks the session is as right as the offline answer."""
+    from diarist import diarize
+    from diarist.cli.main import main
+    from diarist.evaluation.score import score
+
+    wav, rttm = sample
+    (reference,) = formats.read(rttm)
+    answers = {}
+    for final in ("live", "session"):
+        assert main(["stream", str(wav), "--latency", "5", "--final", final]) == 0
+        (answers[final],) = formats.loads(capsys.readouterr().out, "rttm")
+    offline = score(reference, diarize(wav)).der
+    assert answers["session"].num_speakers == 2
+    assert score(reference, answers["session"]).der <= offline + 0.02
+    assert score(reference, answers["live"]).der <= offline + 0.15

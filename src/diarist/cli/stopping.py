@@ -26,11 +26,6 @@ class Stopper:
         self._before: dict[int, Any] = {}
         self.exit_code = 0
 
-    @property
-    def asked(self) -> bool:
-        """Whether somebody asked to stop."""
-        return self.exit_code != 0
-
     def __enter__(self) -> Stopper:
         if threading.current_thread() is threading.main_thread():
             for name in _NAMES:
@@ -44,7 +39,7 @@ class Stopper:
             signal.signal(number, handler)
 
     def _take(self, number: int, _frame: FrameType | None) -> None:
-        if self.asked:
+        if self.exit_code:
             raise KeyboardInterrupt
         self.exit_code = 128 + number
         self._stop()

@@ -148,14 +148,13 @@ def run(args: argparse.Namespace) -> int:
     ahead, kept = ReadAhead(source), Accumulator(source.uri)
     path: Path | None = None
     try:
+        _fetch(live)
+        stream = live.start(source.uri)
+        path = _output(args, source)
         with Stopper(ahead.stop) as stopper:
-            _fetch(live)
-            stream = live.start(source.uri)
-            path = _output(args, source)
             sinks = [Guarded(sink, ahead.stop) for sink in _sinks(args, source, live, path)]
-            if not stopper.asked:
-                _announce(args, source)
-            drain(updates(() if stopper.asked else ahead, stream), kept, *sinks)
+            _announce(args, source)
+            drain(updates(ahead, stream), kept, *sinks)
     finally:
         source.close()
         _tell(args, source, kept, path)

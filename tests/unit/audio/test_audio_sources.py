@@ -277,3 +277,13 @@ def test_a_stop_does_not_wait_for_a_read_that_is_stuck():
         assert list(ahead) == [] and time.monotonic() - begun < 3
         os.close(writing)
         ahead._thread.join(5)
+
+
+def test_a_stop_before_the_first_block(stereo):
+    """A block of a file at most; nothing of what is only to come."""
+    ahead = ReadAhead(FileSource(stereo))
+    ahead.stop()
+    assert len(list(ahead)) <= 1
+    ahead = ReadAhead(IteratorSource(iter([tone(0.5)] * 9)))
+    ahead.stop()
+    assert list(ahead) == []

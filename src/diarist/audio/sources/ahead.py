@@ -40,7 +40,8 @@ class ReadAhead:
     def stop(self) -> None:
         """Read no further."""
         self._stopped = min(self._stopped, time.monotonic())
-        self.source.close()
+        if self.source.live:
+            self.source.close()
 
     def __iter__(self) -> Iterator[Float32]:
         self._thread.start()
