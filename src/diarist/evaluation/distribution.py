@@ -14,7 +14,7 @@ LEAST = 1e-6  # seconds; smaller values fall into the first bin
 
 @dataclass(frozen=True)
 class Distribution:
-    """Numbers of seconds in bins of equal ratio, and the `most` to a microsecond; the sum of two is that of all their values."""
+    """Times in bins of equal ratio, and the `most` to a microsecond; the sum of two is that of all their values."""
 
     counts: Mapping[int, int] = field(default_factory=dict)
     most: float = 0.0
