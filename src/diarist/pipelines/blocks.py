@@ -227,7 +227,7 @@ class DelayedAggregation:
     """What the windows of the last `latency` seconds say together of the same sound.
 
     Called with the scores `(num_frames, num_speakers)` of each window in turn, it answers for the `step` seconds that
-    lie `latency` before the window's end; the first answer reaches back to the beginning.
+    lie `latency` before the window's end; the first answer reaches back to the beginning, `finish()` gives the rest.
     """
 
     def __init__(
@@ -241,7 +241,7 @@ class DelayedAggregation:
         self.duration, self.step, self.strategy = duration, step, strategy
         self.num_windows = config.num_windows
         self._windows: list[Heard] = []
-        self._index = 0
+        self._index = self._told = 0
 
     def __call__(self, scores: Float32) -> Track:
         """Scores `(num_frames_of_a_step, num_speakers)`, placed in the stream."""
@@ -249,12 +249,21 @@ class DelayedAggregation:
         first = round(self._index * self.step * SAMPLE_RATE / frame)
         self._windows.append(Heard(first, scores, np.arange(scores.shape[1])))
         self._windows = self._windows[-self.num_windows :]
-        end = self._index * self.step + self.duration - self.num_windows * self.step
-        low = 0 if self._index == 0 else round(end * SAMPLE_RATE / frame)
-        high = round((end + self.step) * SAMPLE_RATE / frame)
         self._index += 1
-        told, names = aggregate(self._windows, low, high, self.strategy)
-        answer = np.zeros((high - low, scores.shape[1]), dtype=np.float32)
+        end = self._index * self.step + self.duration - self.num_windows * self.step
+        return self._tell(round(end * SAMPLE_RATE / frame), frame)
+
+    def finish(self) -> Track | None:
+        """What no later window will say more of: the rest up to the last window's end; None where there is none."""
+        if not self._windows or self._told >= self._windows[-1].last:
+            return None
+        newest = self._windows[-1]
+        return self._tell(newest.last, self.duration * SAMPLE_RATE / len(newest.scores))
+
+    def _tell(self, until: int, frame: float) -> Track:
+        low, self._told = self._told, until
+        told, names = aggregate(self._windows, low, until, self.strategy)
+        answer = np.zeros((until - low, self._windows[-1].scores.shape[1]), dtype=np.float32)
         answer[:, names] = told
         size = max(1, round(frame))
         return Track(answer, Axis(size, size, round(low * frame)))

@@ -124,14 +124,18 @@ def test_delayed_aggregation_tells_every_frame_once(strategy, latency):
     """Windows that agree are told as they are, from the beginning, a step at a time."""
     truth = np.random.default_rng(0).random((160, 2)).astype(np.float32)  # 8 s of 20 frames
     aggregation = DelayedAggregation(0.5, latency, 2.0, strategy)
+    assert aggregation.finish() is None
     told = [aggregation(truth[10 * i : 10 * i + 40]) for i in range(13)]
+    assert len(told[0].scores) == 50 - round(latency * 20)
+    rest = aggregation.finish()
+    assert (rest is None) == (latency == 0.5) and aggregation.finish() is None
+    told += [] if rest is None else [rest]
     position = 0
     for track in told:
         assert track.frames.start == position * 800 and track.frames.step == 800
         np.testing.assert_allclose(track.scores, truth[position : position + len(track.scores)], atol=1e-6)
         position += len(track.scores)
-    assert position == 160 - round(latency * 20) + 10
-    assert len(told[0].scores) == 50 - round(latency * 20)
+    assert position == 160
 
 
 def test_binarize():
