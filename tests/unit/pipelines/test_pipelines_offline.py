@@ -14,12 +14,14 @@ import numpy as np
 import pytest
 
 import diarist
+from diarist.core.time import Axis
 from diarist.core.types import Diarization
 from diarist.errors import AudioError, Cancelled, ConfigError, UsageError
 from diarist.evaluation.score import score
 from diarist.models.toy import ToyEmbedding, ToySegmentation, conversation
 from diarist.pipelines import frontend, offline
 from diarist.pipelines.config import PipelineConfig
+from diarist.pipelines.offline import Diarizer
 from toy_house import CONFIG, RATE, diarizer, recording, talk, write_wav
 
 
@@ -375,3 +377,31 @@ def test_turns_shorter_than_asked_for_go_and_pauses_close():
     assert len(merged) < len(whole) and min(t.duration for t in merged) >= 1.0
     own = [t for t in merged if t.speaker == "SPEAKER_00"]
     assert all(b.start - a.end > 0.79 for a, b in itertools.pairwise(own))
+
+
+class DeafVad:
+    """Never hears speech."""
+
+    frames = Axis(160, 160)
+
+    def __call__(self, samples):
+        return np.zeros(-(-len(samples) // 160), np.float32)
+
+
+def test_a_second_opinion_on_speech_is_heard_by_name_and_not_by_a_model_that_is_handed_in(monkeypatch):
+    asked = []
+    monkeypatch.setattr(offline, "load_segmentation", lambda *_, **__: ToySegmentation())
+    monkeypatch.setattr(offline, "load_vad", lambda name, **k: asked.append((name, k)) or DeafVad())
+    samples, _ = recording(8, 2)
+
+    def answer(**changes):
+        config = {**CONFIG, **{f"segmentation.{name}": value for name, value in changes.items()}}
+        return Diarizer(embedding=ToyEmbedding(), config=config, offline=True)(samples, sample_rate=RATE)
+
+    plain = answer(vad="none")
+    assert plain.turns and not asked
+    assert answer(vad="mine.onnx", vad_weight=0.0, vad_bias=0.0).turns == plain.turns
+    assert asked == [("mine.onnx", {"offline": True})]
+    assert answer(vad="silero", vad_weight=1.0, vad_bias=0.0).turns == ()
+    given = diarizer(config={**CONFIG, "segmentation.vad": "silero"})
+    assert given(samples, sample_rate=RATE).turns == plain.turns and len(asked) == 2

@@ -25,6 +25,19 @@ def test_presets_are_named_cited_and_frozen():
     assert len({fingerprint(one.config) for one in PRESETS.values()}) == len(PRESETS)
 
 
+@pytest.mark.parametrize("name", ["pyannote-3.1-style", "community-1"])
+def test_published_recipes_hear_what_they_heard(name):
+    segmentation = preset(name).config.segmentation
+    assert (segmentation.vad, segmentation.tail, segmentation.step) == ("none", "padded", 1.0)
+
+
+def test_the_second_opinion_on_speech_is_left_out_where_its_cost_counts():
+    assert {name for name, one in PRESETS.items() if one.config.segmentation.vad == "silero"} == {
+        "balanced",
+        "accurate",
+    }
+
+
 def test_the_default_preset_is_the_defaults():
     """So that the defaults that `--help` shows are those that run."""
     assert preset(DEFAULT).config == PipelineConfig() == resolve()
