@@ -116,6 +116,7 @@ class LiveDiarizer:
             config.segmentation.model,
             precision=config.segmentation.precision,  # type: ignore[arg-type]
             backend=runtime.backend,
+            device=runtime.device,
             offline=runtime.offline,
         )
         embedding = self._embedding
@@ -124,6 +125,7 @@ class LiveDiarizer:
                 config.embedding.model,
                 precision=config.embedding.precision,  # type: ignore[arg-type]
                 backend=runtime.backend,
+                device=runtime.device,
                 offline=runtime.offline,
             )
         vad = None
