@@ -11,11 +11,17 @@ import pytest
 import diarist
 
 ENGINES = ("numpy", "scipy", "onnxruntime", "av", "soundfile", "soxr")
-EXTRAS = ("torch", "onnx", "openvino", "huggingface_hub", "pyannote", "pandas", "matplotlib")
+EXTRAS = (
+    *("torch", "mlx", "onnx", "openvino", "huggingface_hub", "pyannote", "pandas", "matplotlib", "optuna", "rich"),
+    *("sounddevice", "reactivex", "fastapi", "uvicorn", "websockets", "prometheus_client", "meeteval", "kaldialign"),
+    *("faster_whisper", "whisperx"),
+)
+OF_ENGINES = ("diarist.models.nets.torch.", "diarist.models.nets.mlx.")  # networks, opened where their engine is
 MODULES = sorted(
     info.name
-    for info in pkgutil.walk_packages(diarist.__path__, "diarist.")
+    for info in pkgutil.walk_packages(diarist.__path__, "diarist.", onerror=lambda name: None)
     if not info.name.endswith("__main__")  # runs the command line when it is imported
+    and not info.name.startswith(OF_ENGINES)
 )
 
 

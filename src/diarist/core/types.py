@@ -253,8 +253,9 @@ class Diarization:
 
 
 def _one_word(name: str) -> str:
-    """A name that survives a format whose fields are parted by white space."""
-    return "_".join(name.split()) or "_"
+    """A name that survives a format whose fields are parted by white space, and in which `<NA>` is nobody."""
+    word = "_".join(name.split()) or "_"
+    return "NA" if word == "<NA>" else word
 
 
 def _exclusive(turns: Iterable[Turn]) -> Iterator[Turn]:
