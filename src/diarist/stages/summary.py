@@ -1,4 +1,4 @@
-"""A bounded number of embeddings for an unbounded session: neighbours in time that sound alike become one."""
+"""A bounded number of embeddings for an unbounded session: those near in time that sound alike become one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from diarist.core.types import Float32, Int64
+
+REACH = 32  # rows; who sounds alike is looked for so far
 
 
 @dataclass
@@ -62,21 +64,43 @@ def joined(sums: Float32, sizes: Int64, owner: Int64) -> tuple[Float32, Int64]:
 def merged(sums: Float32, sizes: Int64, most: int) -> Int64:
     """The number of the row that each of `sums` `(num_rows, dimension)` joins, so that at most `most` are left.
 
-    Again and again, the neighbours whose merger loses least (Ward: n m / (n + m) times the squared distance of their
-    means) become one; in each round a third at most, and no row twice. Numbers keep the order of time.
+    Again and again, two of `REACH` rows that follow each other, whose merger loses least (Ward: n m / (n + m) times the
+    squared distance of their means), become one; in each round a third at most, and no row twice. The reach is what
+    keeps voices apart: of two people who take turns, neighbours are never the same one. Rows are numbered in order of
+    their first members.
     """
     owner = np.arange(len(sizes))
     while len(sizes) > max(most, 1):
-        means = sums / sizes[:, None]
-        pairs = sizes[1:] * sizes[:-1] / (sizes[1:] + sizes[:-1])
-        cost = pairs * ((means[1:] - means[:-1]) ** 2).sum(axis=1)
         left = min(len(sizes) - most, max(1, len(sizes) // 3))
-        joins = np.zeros(len(sizes), dtype=bool)  # a row that joins the one before it
-        for pair in np.argsort(cost, kind="stable"):
-            if left and not joins[pair] and not joins[pair + 1] and not (pair + 2 < len(joins) and joins[pair + 2]):
-                joins[pair + 1] = True
-                left -= 1
-        step = np.cumsum(~joins) - 1
+        step = _paired(*_likeliest(sums, sizes), left)
         sums, sizes = joined(sums, sizes, step)
         owner = step[owner]
     return owner
+
+
+def _likeliest(sums: Float32, sizes: Int64) -> tuple[Float32, Int64]:
+    """The row after each, but within reach, with which its merger costs least, and that cost: twice `(num_rows,)`."""
+    means = sums / sizes[:, None]
+    number = sizes.astype(np.float32)
+    cost = np.full(len(sizes), np.inf, dtype=np.float32)
+    partner = np.arange(len(sizes))
+    for apart in range(1, min(REACH, len(sizes))):
+        one, other = number[:-apart], number[apart:]
+        new = one * other / (one + other) * ((means[apart:] - means[:-apart]) ** 2).sum(axis=1)
+        better = np.flatnonzero(new < cost[:-apart])
+        cost[better], partner[better] = new[better], better + apart
+    return cost, partner
+
+
+def _paired(cost: Float32, partner: Int64, left: int) -> Int64:
+    """The new number of each row, once up to `left` rows have taken their partners in, cheapest first."""
+    taken = np.zeros(len(cost), dtype=bool)
+    joins = np.arange(len(cost))
+    for row in np.argsort(cost, kind="stable")[: len(cost) - 1]:  # the last row has no partner
+        other = partner[row]
+        if left and not taken[row] and not taken[other] and other != row:
+            taken[row] = taken[other] = True
+            joins[other] = row
+            left -= 1
+    kept = joins == np.arange(len(cost))
+    return np.asarray((np.cumsum(kept) - 1)[joins])
