@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diarist.cli.flags import LIVE_ALIASES, add_config, given
+from diarist.cli.flags import add_config, given
+from diarist.cli.live_flags import add_values
 from diarist.cli.scoring import add_scoring, convention_of
 from diarist.core.events import Event
 from diarist.errors import DiaristError, UsageError
@@ -46,13 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_systems(parser)
     add_scoring(parser, breakdown=True)
     add_config(parser, "speed", RuntimeConfig())
-    add_config(
-        parser,
-        "the answer of every --live (defaults are those of balanced; models as below)",
-        LiveConfig(),
-        nested=False,
-        aliases=LIVE_ALIASES,
-    )
+    add_values(parser, "the answer of every --live (defaults are those of balanced; models as below)")
     add_config(parser, "the answer of every --system (defaults are those of balanced)", PipelineConfig())
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diarist.cli.flags import number_or_word
+from diarist.cli.live_flags import KINDS
 from diarist.cli.serve import TOKEN_VARIABLE, token_of
-from diarist.cli.stream import FORMATS, KINDS
+from diarist.cli.stream import FORMATS
 from diarist.errors import DiaristError, UsageError
 
 if TYPE_CHECKING:

@@ -9,8 +9,6 @@ from typing import Any
 
 from diarist.core.config import walk
 
-LIVE_ALIASES = {"tau_active": ("--tau",), "rho_update": ("--rho",), "delta_new": ("--delta",)}  # diart's older names
-
 
 def add_config(
     parser: argparse.ArgumentParser,

@@ -9,13 +9,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diarist.cli.flags import LIVE_ALIASES, add_config, given
-from diarist.cli.stream import KINDS
+from diarist.cli.flags import add_config, given
+from diarist.cli.live_flags import KINDS, add_config_flags, add_pipeline, config_of, runtime_of
 from diarist.core.config import replace_from
 from diarist.errors import DiaristError, UsageError
-from diarist.pipelines import live_presets
-from diarist.pipelines.config import RuntimeConfig
-from diarist.pipelines.live_config import LiveConfig
 from diarist.server.limits import Limits
 
 if TYPE_CHECKING:
@@ -23,7 +20,6 @@ if TYPE_CHECKING:
 
 HELP = "live diarization for many clients, over web sockets"
 TOKEN_VARIABLE = "DIARIST_TOKEN"
-_SAME_WEIGHTS = {"pyannote/segmentation-3.0": "segmentation-3.0"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,21 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for all. Default 127.0.0.1")
     parser.add_argument("--port", type=int, default=7007, help="port; 0 for a free one. Default 7007")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write the RTTM of each session into DIR")
-    names = "; ".join(f"{p.name}: {p.summary}" for p in live_presets.LIVE_PRESETS.values())
-    parser.add_argument(
-        "--preset", default=live_presets.DEFAULT, metavar="NAME", help=f"{names}. Default {live_presets.DEFAULT}"
-    )
-    parser.add_argument("--preset-file", metavar="FILE", help="a TOML or JSON file of values on top of the preset")
-    parser.add_argument(
-        "--pipeline",
-        choices=KINDS,
-        default="diarization",
-        metavar="NAME",
-        help="diarization (SpeakerDiarization, the default): who speaks; speech (VoiceActivityDetection): whether",
-    )
+    add_pipeline(parser)
     parser.add_argument("--fixed", action="store_true", help="clients may not choose preset, kind, latency, thresholds")
-    parser.add_argument("--cpu", action="store_true", help="diart's name for --device cpu")
-    parser.add_argument("--hf-token", metavar="TOKEN", help="for models of the hub that ask for one (HF_TOKEN)")
     access = parser.add_argument_group("who may come in")
     access.add_argument("--token", help="clients must show this token; others see it in the list of processes")
     access.add_argument("--token-file", type=Path, metavar="FILE", help=f"read it from a file (or ${TOKEN_VARIABLE})")
@@ -61,13 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
     add_config(parser, "limits of a client (seconds, bytes)", Limits())
-    add_config(parser, "speed", RuntimeConfig())
-    add_config(
-        parser,
-        "the answer (defaults are those of balanced; a preset may change them)",
-        LiveConfig(),
-        aliases={**LIVE_ALIASES, "segmentation.model": ("--segmentation",), "embedding.model": ("--embedding",)},
-    )
+    add_config_flags(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -119,11 +96,7 @@ def _hub(args: argparse.Namespace) -> Hub:
 
     metrics = Metrics()
     limits = replace_from(Limits(), given(args, Limits()))
-    runtime = replace_from(RuntimeConfig(device="cpu" if args.cpu else "auto"), given(args, RuntimeConfig()))
-    if args.hf_token and args.hf_token.lower() not in ("true", "false"):
-        os.environ["HF_TOKEN"] = args.hf_token
-    changes = {name: _SAME_WEIGHTS.get(value, value) for name, value in given(args, LiveConfig()).items()}
-    config = live_presets.resolve_live(args.preset, args.preset_file, changes)
+    runtime, config = runtime_of(args), config_of(args)
     if args.output is not None:
         try:
             args.output.mkdir(parents=True, exist_ok=True)

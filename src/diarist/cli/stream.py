@@ -7,17 +7,13 @@ the stream, not the answer: what was heard is finished and written.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diarist.cli.flags import add_config, given
+from diarist.cli.live_flags import KINDS, add_config_flags, add_pipeline, config_of, runtime_of
 from diarist.errors import DiaristError, ExtraError, UsageError
-from diarist.pipelines import live_presets
-from diarist.pipelines.config import RuntimeConfig
-from diarist.pipelines.live_config import LiveConfig
 
 if TYPE_CHECKING:
     from diarist.audio.sinks import Accumulator
@@ -28,37 +24,17 @@ if TYPE_CHECKING:
 HELP = "who is speaking, live: from a microphone, a file, a pipe, a web socket or a URL"
 FORMATS = ("console", "rttm", "jsonl")
 SUFFIXES = {".rttm": "rttm", ".jsonl": "jsonl"}
-KINDS = {
-    "diarization": "diarization",
-    "speech": "speech",
-    "SpeakerDiarization": "diarization",
-    "VoiceActivityDetection": "speech",
-}
-"""What `--pipeline` takes, in our words and in diart's."""
-
 _SOURCES = (
     "a file; microphone, microphone:2 or microphone:NAME; - (samples or a container from standard input); "
     "ws://HOST:PORT (a web socket to call) or listen://HOST:PORT (one to be called on); any URL that FFmpeg opens"
 )
-_SAME_WEIGHTS = {"pyannote/segmentation-3.0": "segmentation-3.0"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.usage = "%(prog)s SOURCE [options]"
     parser.add_argument("source", metavar="SOURCE", help=_SOURCES)
-    names = "; ".join(f"{p.name}: {p.summary}" for p in live_presets.LIVE_PRESETS.values())
-    parser.add_argument(
-        "--preset", default=live_presets.DEFAULT, metavar="NAME", help=f"{names}. Default {live_presets.DEFAULT}"
-    )
-    parser.add_argument("--preset-file", metavar="FILE", help="a TOML or JSON file of values on top of the preset")
-    parser.add_argument(
-        "--pipeline",
-        choices=KINDS,
-        default="diarization",
-        metavar="NAME",
-        help="diarization (SpeakerDiarization, the default): who speaks; speech (VoiceActivityDetection): whether",
-    )
+    add_pipeline(parser)
     sound = parser.add_argument_group("sound")
     sound.add_argument(
         "--real-time", action="store_true", help="a file as fast as it was spoken, not as fast as it can"
@@ -72,9 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     sound.add_argument("--num-channels", type=int, default=1, metavar="N", help="of such samples, interleaved")
     _configure_output(parser)
-    _configure_diart(parser)
-    add_config(parser, "speed", RuntimeConfig())
-    add_config(parser, "the answer (defaults are those of balanced; a preset may change them)", LiveConfig())
+    add_config_flags(parser)
 
 
 def _configure_output(parser: argparse.ArgumentParser) -> None:
@@ -110,29 +84,6 @@ def _configure_output(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--quiet", action="store_true", help="no notes and warnings on standard error")
 
 
-def _configure_diart(parser: argparse.ArgumentParser) -> None:
-    """Diart's names for what has another one here."""
-    group = parser.add_argument_group("diart's names")
-    for flag, name, kind in (
-        ("--tau", "tau_active", float),
-        ("--rho", "rho_update", float),
-        ("--delta", "delta_new", float),
-        ("--segmentation", "segmentation.model", str),
-        ("--embedding", "embedding.model", str),
-    ):
-        own = "--" + name.replace("_", "-").replace(".", "-")
-        group.add_argument(
-            flag,
-            dest=f"config:{name}",
-            type=kind,
-            default=argparse.SUPPRESS,
-            metavar=name.rpartition(".")[2].upper(),
-            help=f"the same as {own}",
-        )
-    group.add_argument("--cpu", action="store_true", help="changes nothing: all runs on the CPU")
-    group.add_argument("--hf-token", metavar="TOKEN", help="for models of the hub that ask for one (HF_TOKEN)")
-
-
 def run(args: argparse.Namespace) -> int:
     """Stream until the source ends or somebody stops it: 0, or 128 and the signal's number. Raises `DiaristError`."""
     from diarist.audio.sinks import Accumulator
@@ -141,9 +92,7 @@ def run(args: argparse.Namespace) -> int:
     from diarist.pipelines.flow import drain, updates
     from diarist.pipelines.streaming import LiveDiarizer
 
-    if args.hf_token and args.hf_token.lower() not in ("true", "false"):
-        os.environ["HF_TOKEN"] = args.hf_token
-    live = LiveDiarizer(args.preset, config=_config(args), runtime=_runtime(args), kind=KINDS[args.pipeline])
+    live = LiveDiarizer(args.preset, config=config_of(args), runtime=runtime_of(args), kind=KINDS[args.pipeline])
     source = _source(args)
     ahead, kept = ReadAhead(source), Accumulator(source.uri)
     path: Path | None = None
@@ -162,20 +111,6 @@ def run(args: argparse.Namespace) -> int:
         if sink.error is not None:
             raise sink.error
     return stopper.exit_code
-
-
-def _config(args: argparse.Namespace) -> LiveConfig:
-    values = given(args, LiveConfig())
-    for name in ("segmentation.model", "embedding.model"):
-        if name in values:
-            values[name] = _SAME_WEIGHTS.get(values[name], values[name])
-    return live_presets.resolve_live(args.preset, args.preset_file, values)
-
-
-def _runtime(args: argparse.Namespace) -> RuntimeConfig:
-    from diarist.core.config import replace_from
-
-    return replace_from(RuntimeConfig(), given(args, RuntimeConfig()))
 
 
 def _source(args: argparse.Namespace) -> BlockSource:

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diarist.cli.flags import LIVE_ALIASES, add_config, given
+from diarist.cli.flags import add_config, given
+from diarist.cli.live_flags import add_values
 from diarist.cli.scoring import add_scoring, convention_of
 from diarist.core.config import read_file
 from diarist.errors import DiaristError, UsageError
@@ -49,13 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_search(parser)
     add_scoring(parser, breakdown=False)
     add_config(parser, "speed", RuntimeConfig())
-    add_config(
-        parser,
-        "the live answer at the start, with --live (defaults are those of balanced; models as below)",
-        LiveConfig(),
-        nested=False,
-        aliases=LIVE_ALIASES,
-    )
+    add_values(parser, "the live answer at the start, with --live (defaults are those of balanced; models as below)")
     add_config(parser, "the answer at the start (defaults are those of balanced)", PipelineConfig())
 
 

@@ -15,6 +15,7 @@ import toy_house
 from diarist import formats
 from diarist.audio.sinks import Accumulator
 from diarist.audio.sources import FileSource
+from diarist.cli import live_flags
 from diarist.cli import stream as command
 from diarist.cli.main import main
 from diarist.evaluation.score import score
@@ -100,7 +101,7 @@ def test_options_under_diarts_names(line, expected):
     parser = argparse.ArgumentParser()
     command.configure(parser)
     args = parser.parse_args(["microphone", *line.split()])
-    config = {name: value for name, value, _ in walk(command._config(args))}
+    config = {name: value for name, value, _ in walk(live_flags.config_of(args))}
     default = {name: value for name, value, _ in walk(LIVE_PRESETS["balanced"].config)}
     assert {name: config[name] for name in expected} == expected
     if "preset" not in line:
