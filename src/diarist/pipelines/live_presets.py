@@ -42,12 +42,12 @@ LIVE_PRESETS: Mapping[str, LivePreset] = MappingProxyType(
         for preset in (
             _preset(
                 "fast",
-                "half the cost of balanced: looks of 3 s, embeddings once a second, no second opinion on speech",
+                "half the cost of balanced: looks of 3 s, embeddings once a second",
                 _OWN,
                 {
-                    "segmentation": {"window": 3.0, "vad": "none"},
+                    "segmentation.window": 3.0,
                     "embedding": {"context": 0.0, "hop": 1.0},
-                    "evidence": 7.5,
+                    "evidence": 5.0,
                     "recluster": 30.0,
                 },
             ),
