@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from importlib import resources
@@ -20,11 +21,13 @@ from diarist.stages import agglomerative, spectral
 from diarist.stages.assign import centroids, unit
 from diarist.stages.community1 import Community1
 from diarist.stages.embed import unit_rows
+from diarist.stages.plausible import SpeakerTest
 from diarist.stages.plda import Plda, XvectorPlda
 from diarist.stages.reconstruct import frames_alone
 from diarist.stages.window_vbx import WindowVbx
 
-PLDAS = {"campplus-zh-en": "campplus-zh-en-windows.npz"}  # of 1.5 s windows, by embedding model
+PLDAS = {"campplus-zh-en": "campplus-zh-en-windows"}  # of 1.5 s windows, by embedding model
+CALIBRATIONS = {"all": "", "permissive": "-permissive"}  # what the speech was that a PLDA was fitted to: its suffix
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,10 @@ def clustering_of(config: PipelineConfig, dimension: int, *, offline: bool = Fal
 
     def cluster(evidence: Evidence, bounds: SpeakerBounds) -> Clusters:
         rows = evidence.embeddings
-        labels = clusterer(rows, evidence.owners[:, 0], bounds)
+        if isinstance(clusterer, WindowVbx):
+            labels = clusterer(rows, evidence.owners[:, 0], bounds, evidence.times)
+        else:
+            labels = clusterer(rows, evidence.owners[:, 0], bounds)
         voices = centroids(rows, labels)
         return Clusters(labels, voices, certainty(rows, labels, voices), warnings, most=bounds.most)
 
@@ -129,7 +135,7 @@ def _clusterer(config: PipelineConfig, dimension: int) -> tuple[Clusterer, tuple
     if config.embedding.rows != "windows":
         raise ConfigError("clustering.method 'vbx-windows' needs embedding.rows 'windows'")
     if model in PLDAS:
-        plda = window_plda(model)
+        plda = window_plda(model, chosen.calibration)
         if len(plda.mu) != dimension:
             raise ConfigError(
                 f"the PLDA of '{model}' takes {len(plda.mu)} dimensions and the embedding model given makes "
@@ -143,6 +149,7 @@ def _clusterer(config: PipelineConfig, dimension: int) -> tuple[Clusterer, tuple
             loop=chosen.loop,
             centring=chosen.centring,
             min_cluster_size=chosen.min_cluster_size,
+            test=speaker_test(model, chosen.calibration),
         )
         return vbx, ()
     warning = (
@@ -173,15 +180,26 @@ def _agglomerative(
 
 
 @lru_cache
-def window_plda(model: str) -> Plda:
+def window_plda(model: str, calibration: str = "all") -> Plda:
     """The PLDA of short windows that ships for an embedding model. Raises `ConfigError` where there is none."""
     if model not in PLDAS:
         raise ConfigError(
             f"a PLDA ships for {', '.join(PLDAS)} only, not for '{model}': "
             f"choose clustering.method 'agglomerative' or 'nme-sc'"
         )
-    with resources.as_file(resources.files("diarist.models") / "plda" / PLDAS[model]) as path:
+    with _shipped(f"{PLDAS[model]}{CALIBRATIONS[calibration]}.npz") as path:
         return Plda.load(path)
+
+
+@lru_cache
+def speaker_test(model: str, calibration: str = "all") -> SpeakerTest:
+    """The test of speakers that goes with `window_plda`."""
+    with _shipped(f"{PLDAS[model]}{CALIBRATIONS[calibration]}-test.npz") as path:
+        return SpeakerTest.load(path)
+
+
+def _shipped(name: str) -> AbstractContextManager[Path]:
+    return resources.as_file(resources.files("diarist.models") / "plda" / name)
 
 
 def certainty(embeddings: Float32, labels: Int64, voices: Float64) -> Float32:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from diarist.core.config import option
 
 DECODINGS = ("neutral", "words", "turns")
+CALIBRATIONS = ("all", "permissive")
 METHODS = ("vbx-windows", "agglomerative", "nme-sc", "vbx")
 PRECISIONS = ("int8", "float32")
 
@@ -59,6 +60,11 @@ class ClusteringConfig:
         0.55, "cosine distance at which the dendrogram is cut (the start of vbx)", low=0.0, high=2.0, tune=(0.3, 0.8)
     )
     min_cluster_size: int = option(3, "smaller clusters go to the nearest larger one", low=1, tune=(1, 20))
+    calibration: str = option(
+        "all",
+        "the speech that the PLDA of windows was fitted to: all sources, or permissive licences only (vbx-windows)",
+        choices=CALIBRATIONS,
+    )
     plda: str | None = option(
         None, "folder or hub id with xvec_transform.npz and plda.npz (vbx), which ship with no package"
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -61,14 +61,14 @@ class Plda:
         features *= features.dtype.type(np.sqrt(np.sum(1 + self.psi)))
         return features
 
-    def save(self, path: str | Path) -> None:
-        """Write an npz file."""
-        np.savez(path, mu=self.mu, L=self.projection, psi=self.psi, rectify=self.rectify)
+    def save(self, file: str | Path | BinaryIO) -> None:
+        """Write an npz file; the same values are the same bytes."""
+        np.savez(file, mu=self.mu, L=self.projection, psi=self.psi, rectify=self.rectify)
 
     @classmethod
     def load(cls, path: str | Path) -> Plda:
         """Read an npz file with `mu`, `L`, `psi` and `rectify`. Raises `WeightsError`."""
-        values = _read(path, ("mu", "L", "psi", "rectify"))
+        values = read_arrays(path, ("mu", "L", "psi", "rectify"))
         return cls(values["mu"], values["L"], values["psi"], bool(values["rectify"]))
 
     @classmethod
@@ -139,8 +139,8 @@ class XvectorPlda:
         The file holds a transform `tr` that diagonalises both covariances; solving for it again puts the directions
         in order of psi and the covariance within classes at exactly 1.
         """
-        first = _read(transform, ("mean1", "mean2", "lda"))
-        second = _read(plda, ("mu", "tr", "psi"))
+        first = read_arrays(transform, ("mean1", "mean2", "lda"))
+        second = read_arrays(plda, ("mu", "tr", "psi"))
         tr = second["tr"]
         within = np.linalg.inv(tr.T @ tr)
         between = np.linalg.inv((tr.T / second["psi"]) @ tr)
@@ -177,7 +177,8 @@ def _lengths(vectors: Array) -> Array:
     return np.asarray(lengths)
 
 
-def _read(path: str | Path, names: tuple[str, ...]) -> dict[str, Float64]:
+def read_arrays(path: str | Path, names: tuple[str, ...]) -> dict[str, Float64]:
+    """Arrays of an npz file, by name. Raises `WeightsError`."""
     try:
         with Path(path).open("rb") as handle, ZipFile(handle), np.load(handle) as file:
             return {name: np.asarray(file[name], np.float64) for name in names}

@@ -6,6 +6,9 @@
    voices the same way), taken off, and VBx with a PLDA lets the seeds that explain nothing die. Fb grows with the
    number of windows, so that short recordings are not merged.
 3. Speakers with too few windows go, and every window joins the nearest mean voice.
+4. Where the times of windows and a test of speakers are given, and the recording is as long as those that the test was
+   fitted to: the same with a weaker penalty for speakers, then those that are likely none are dropped
+   (`plausible.py`).
 
 The evidence lower bound of VBx prefers merged solutions, so there are no restarts: it starts over-clustered and stays
 at the local optimum. VBx: Landini et al., "Bayesian HMM clustering of x-vector sequences (VBx)", 2022.
@@ -19,9 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarist.core.types import Float32, Int64, SpeakerBounds
+from diarist.core.types import Float32, Float64, Int64, SpeakerBounds
 from diarist.stages import agglomerative
 from diarist.stages.assign import centroids, sums
+from diarist.stages.plausible import SpeakerTest, drop, features_of
 from diarist.stages.plda import Plda
 from diarist.stages.vbx import vbx
 
@@ -39,6 +43,9 @@ LEAST_SHARE = 0.1  # of `REFERENCE_WINDOWS`: Fb falls no further
 MAX_SEEDS = 512
 LENIENCE = 0.6  # factor on Fb, tried again and again until there are as many speakers as asked for
 EXACT_WINDOWS = 4096  # above, float32 is worked on
+TESTED_WINDOWS = (75, 500)  # so many windows have the recordings whose speakers are tested: about one to six minutes
+TESTED_FB = 5 / 11  # of Fb, to find too many speakers
+TESTED_MOST = 24  # speakers
 
 
 @dataclass(frozen=True)
@@ -55,17 +62,49 @@ class WindowVbx:
     loop: float
     centring: float
     min_cluster_size: int
+    test: SpeakerTest | None = None
 
-    def __call__(self, embeddings: Float32, groups: Int64, bounds: SpeakerBounds) -> Int64:
-        """Embeddings `(num_windows, dimension)` to labels `(num_windows,)` within `bounds` where windows allow it."""
+    def __call__(
+        self, embeddings: Float32, groups: Int64, bounds: SpeakerBounds, times: Float64 | None = None
+    ) -> Int64:
+        """Embeddings `(num_windows, dimension)` to labels `(num_windows,)` within `bounds` where windows allow it.
+
+        `times` `(num_windows,)` are the middles of the windows in seconds, which the test of speakers needs.
+        """
         if len(embeddings) < 2:
             return np.zeros(len(embeddings), dtype=np.int64)
         centered = self.plda.center(np.asarray(embeddings, np.float64 if len(embeddings) <= EXACT_WINDOWS else "f4"))
         seeds = _largest(agglomerative.cluster(centered, threshold=self.threshold, linkage="average"), centered)
-        labels = self._at_least(bounds.least, seeds, centered, embeddings)
+        labels = None if times is None else self._tested(bounds.least, seeds, centered, embeddings, times)
+        if labels is None:
+            labels = self._at_least(bounds.least, seeds, centered, embeddings)
         if bounds.most is not None and labels.max() >= bounds.most:
             labels = merge(labels, self.plda.project(centered), bounds.most)
         return labels
+
+    def _tested(self, least: int, seeds: Int64, centered: Array, embeddings: Float32, times: Float64) -> Int64 | None:
+        """Labels of speakers who stand the test; None where it says nothing of such a recording or finds too few."""
+        if self.test is None or not TESTED_WINDOWS[0] <= len(embeddings) <= TESTED_WINDOWS[1]:
+            return None
+        smallest = max(1, self.min_cluster_size - 1)
+        labels = self.too_many(seeds, centered, embeddings)
+        while (number := int(labels.max()) + 1) > max(1, least):
+            doubt = self.test(self.features(labels, times, centered, embeddings))
+            if doubt.max() < 0.5:
+                break
+            labels = drop(labels, int(doubt.argmax()), embeddings)
+        return nearest_voice(labels, embeddings, smallest) if number >= least else None
+
+    def too_many(self, seeds: Int64, centered: Array, embeddings: Float32) -> Int64:
+        """Labels under a weak penalty for speakers: more people than there are, but few who are two."""
+        smallest = max(1, self.min_cluster_size - 1)
+        labels = nearest_voice(self._refine(seeds, centered, TESTED_FB * self.Fb), embeddings, smallest)
+        return merge(labels, self.plda.project(centered), TESTED_MOST) if labels.max() >= TESTED_MOST else labels
+
+    def features(self, labels: Int64, times: Float64, centered: Array, embeddings: Float32) -> Float64:
+        """What the test looks at, `(num_speakers, num_features)`, in the recording's own space."""
+        projected = self.plda.project(centered, offset(labels, centered, self.centring))
+        return features_of(labels, times, np.asarray(embeddings, np.float64), projected, self.plda.psi)
 
     def _at_least(self, least: int, seeds: Int64, centered: Array, embeddings: Float32) -> Int64:
         """Labels of at least so many speakers: Fb falls until there are, then seeds are cut as fine as needed."""

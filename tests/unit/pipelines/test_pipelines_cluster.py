@@ -22,7 +22,8 @@ def evidence(num, num_speakers, dimension=192, seed=0):
     rng = np.random.default_rng(seed)
     speakers = np.sort(rng.integers(num_speakers, size=num))
     rows = unit(rng.normal(size=(num_speakers, dimension))[speakers] + 0.3 * rng.normal(size=(num, dimension)))
-    return SimpleNamespace(embeddings=rows.astype(np.float32), owners=np.full((num, 2), -1)), speakers
+    times = 0.75 + 0.5 * np.arange(num)
+    return SimpleNamespace(embeddings=rows.astype(np.float32), owners=np.full((num, 2), -1), times=times), speakers
 
 
 @pytest.mark.parametrize("method", ["agglomerative", "nme-sc"])
@@ -41,7 +42,7 @@ def test_methods_that_need_no_plda(method, num_speakers):
 def test_few_rows_and_exact_counts(method, num):
     heard, _ = evidence(num, 2) if num else evidence(2, 1)
     if not num:
-        heard.embeddings, heard.owners = heard.embeddings[:0], heard.owners[:0]
+        heard.embeddings, heard.owners, heard.times = heard.embeddings[:0], heard.owners[:0], heard.times[:0]
     for asked in (1, 2, 3):
         clusters = clustering_of(config(clustering__method=method), 192)(heard, SpeakerBounds(asked, asked))
         assert len(clusters.voices) == min(asked, num) and len(clusters.labels) == len(clusters.certainty) == num
