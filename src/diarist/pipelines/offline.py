@@ -42,7 +42,8 @@ class Diarizer:
 
     `preset` is a name of `diarist.pipelines.presets`; `config` a whole `PipelineConfig`, or a mapping of single
     changes such as `{"clustering.threshold": 0.5}`. `runtime` changes the speed only. `hooks` are called with every
-    `Event`; one that returns False cancels. Models are loaded at the first call.
+    `Event`; one that returns False cancels. Models are loaded at the first call;
+    a `segmentation` that is handed in is heard as it is, without the configuration's second opinion on speech.
     """
 
     def __init__(

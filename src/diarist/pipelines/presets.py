@@ -44,14 +44,23 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         for preset in (
             _preset(
                 "fast",
-                "two thirds of the cost of balanced: chunks of 10 s overlap by a quarter only",
-                "as balanced",
-                {"segmentation": {"step": 7.5, "vad": "none"}},
+                "six tenths of the cost of balanced: chunks of 10 s overlap by a quarter only, one opinion on speech",
+                "as balanced; turns: tuned, docs/benchmarks.md",
+                {
+                    "segmentation": {"step": 7.5, "vad": "none"},
+                    "turns": {
+                        "onset": 0.67,
+                        "offset": 0.62,
+                        "overlap_onset": 0.68,
+                        "min_duration_on": 0.13,
+                        "min_duration_off": 0.09,
+                    },
+                },
             ),
             _preset(
                 "balanced",
-                "the default: half a minute of one core for an hour of sound",
-                "segmentation: Plaquet & Bredin 2023; CAM++: Wang et al. 2023; VBx: Landini et al. 2022",
+                "the default: two thirds of a minute of one core for an hour of sound",
+                "segmentation: Plaquet & Bredin 2023; silero-vad; CAM++: Wang et al. 2023; VBx: Landini et al. 2022",
                 {},
             ),
             _preset(
