@@ -84,8 +84,9 @@ class WindowVbx:
 
     def _tested(self, least: int, seeds: Int64, centered: Array, embeddings: Float32, times: Float64) -> Int64 | None:
         """Labels of speakers who stand the test; None where it says nothing of such a recording or finds too few."""
-        if self.test is None or not TESTED_WINDOWS[0] <= len(embeddings) <= TESTED_WINDOWS[1]:
-            return None
+        fewest, most = TESTED_WINDOWS
+        if self.test is None or not fewest <= len(embeddings) <= most or (np.diff(times) < 0).any():
+            return None  # out of order: means of windows, of a stream
         smallest = max(1, self.min_cluster_size - 1)
         labels = self.too_many(seeds, centered, embeddings)
         while (number := int(labels.max()) + 1) > max(1, least):
