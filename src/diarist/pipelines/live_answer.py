@@ -109,6 +109,8 @@ def whole(session: Session, known: Known, parts: Listening, seconds: float, uri:
         duration=seconds,
         min_duration_on=config.min_duration_on,
         min_duration_off=config.min_duration_off,
+        pad_onset=config.pad_onset,
+        pad_offset=config.pad_offset,
         edges=config.edges,  # type: ignore[arg-type]
     )
     known_voices = {
