@@ -37,7 +37,7 @@ from diarist.pipelines.frontend import Evidence, Listener
 from diarist.pipelines.offline import num_cores
 from diarist.pipelines.threads import single_threaded_algebra
 from diarist.simulate.batch import simulate_many
-from diarist.simulate.config import SimulationConfig
+from diarist.simulate.config import SimulationConfig, TurnTaking
 from diarist.simulate.kokoro import make_voices
 from diarist.simulate.sources import Speech, find_noise, find_speakers, in_fold
 from diarist.stages.plda import Plda
@@ -47,17 +47,20 @@ RANK = 100
 SHRINK = 0.3
 SEED = 77
 JUDGED = (0, 4)  # the fold of the speakers that no fit may hear
-KIND = SimulationConfig(speakers=(1, 8), duration=(60.0, 180.0))
+KINDS = {  # of conversations, by the prefix of their names
+    "sim": SimulationConfig(speakers=(1, 8), duration=(60.0, 180.0)),
+    "few": SimulationConfig(speakers=(1, 2), duration=(30.0, 300.0), turns=TurnTaking(hold=0.6)),
+}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is heard: folders below `speech/` and `noise/` of the data, and so many voices of a network, which say
-    `voice_seconds` each."""
+    """What is heard: folders below `speech/` and `noise/` of the data, so many conversations of each kind, and so many
+    voices of a network, which say `voice_seconds` each."""
 
     speech: tuple[str, ...]
     noise: tuple[str, ...] = ()
-    conversations: int = 130
+    conversations: tuple[int, ...] = (130, 80)
     voices: int = 0
     voice_seconds: float = 16.0
 
@@ -65,7 +68,7 @@ class Recipe:
 RECIPES = {
     "all": Recipe(speech=("",), noise=("",)),
     "permissive": Recipe(
-        speech=("librispeech_deepspeaker", "librispeech_resemblyzer", "vctk_malaya"), conversations=70, voices=40
+        speech=("librispeech_deepspeaker", "librispeech_resemblyzer", "vctk_malaya"), conversations=(70, 40), voices=40
     ),
 }
 
@@ -89,14 +92,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("data", type=Path, help="folder with speech/SOURCE/SPEAKER/* and noise/*")
     parser.add_argument("--output", "-o", type=Path, required=True, help="the npz file to write")
     parser.add_argument("--work", type=Path, required=True, help="where voices and conversations are kept")
-    parser.add_argument("--conversations", "-n", type=int, help="how many (default: as the recipe says)")
+    parser.add_argument("--most", "-n", type=int, default=1000, help="at most so many conversations of a kind")
     parser.add_argument("--workers", type=int, default=1, help="processes that simulate; the same bytes with any")
     parser.add_argument("--rank", type=int, default=RANK, help=f"dimensions to keep (default: {RANK})")
     args = parser.parse_args(arguments)
     try:
-        recipe = RECIPES[args.recipe]
-        number = args.conversations or recipe.conversations
-        folder = simulate(recipe, args.data, args.work / args.recipe, number, args.workers)
+        folder = simulate(RECIPES[args.recipe], args.data, args.work / args.recipe, args.most, args.workers)
         heard = listen(folder)
         plda = fit(heard, args.rank)
     except DiaristError as error:
@@ -127,14 +128,18 @@ def speakers_of(recipe: Recipe, data: Path, work: Path, workers: int = 1) -> lis
     return [one for one in speakers if not in_fold(one.speaker, *JUDGED)]
 
 
-def simulate(recipe: Recipe, data: Path, work: Path, num_conversations: int, workers: int = 1) -> Path:
-    """The folder with the conversations of a recipe; what is there already stays."""
+def simulate(recipe: Recipe, data: Path, work: Path, most: int = 1000, workers: int = 1) -> Path:
+    """The folder with the conversations of a recipe, at most so many of a kind; what is there already stays."""
     folder = work / "conversations"
     noise = find_noise([data / "noise" / name for name in recipe.noise])
     speakers = speakers_of(recipe, data, work, workers)
-    made = simulate_many(speakers, folder, num_conversations, KIND, seed=SEED, noise=noise, workers=workers)
-    for number, one in enumerate(made, 1):
-        print(f"{number}/{num_conversations} {one.uri} {one.recipe['duration']:.0f} s", file=sys.stderr)
+    for seed, (kind, number) in enumerate(zip(KINDS, recipe.conversations, strict=True), SEED):
+        number = min(number, most)
+        made = simulate_many(
+            speakers, folder, number, KINDS[kind], seed=seed, noise=noise, workers=workers, prefix=kind
+        )
+        for index, one in enumerate(made, 1):
+            print(f"{index}/{number} {one.uri} {one.recipe['duration']:.0f} s", file=sys.stderr)
     return folder
 
 
