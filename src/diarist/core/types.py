@@ -122,7 +122,11 @@ class SpeakerBounds:
 
     @classmethod
     def of(cls, num: int | None = None, least: int | None = None, most: int | None = None) -> SpeakerBounds:
-        """From the three numbers that people give; `num` wins and must lie within the others."""
+        """From the three numbers that people give; `num` wins and must lie within the others.
+
+        Raises `UsageError` for what is no whole number, and for bounds that nothing can keep.
+        """
+        num, least, most = (_whole(value) for value in (num, least, most))
         if num is None:
             return cls(1 if least is None else least, most)
         if num < 1:
@@ -140,6 +144,14 @@ class SpeakerBounds:
         """The nearest count inside the bounds."""
         count = max(count, self.least)
         return count if self.most is None else min(count, self.most)
+
+
+def _whole(value: Any) -> int | None:
+    """A number of speakers; 3.0 will do (tables have no whole numbers beside gaps), `True` and "3" will not."""
+    is_number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if value is not None and not (is_number and value == value // 1):
+        raise UsageError(f"a number of speakers must be a whole number, not {value!r}")
+    return None if value is None else int(value)
 
 
 @dataclass(frozen=True)

@@ -151,6 +151,7 @@ class TestBounds:
         assert SpeakerBounds.of(3).exact == 3
         assert SpeakerBounds.of(3, 2, 4).exact == 3
         assert SpeakerBounds.of(least=2, most=4).exact is None
+        assert SpeakerBounds.of(np.int64(2)) == SpeakerBounds.of(2.0) == SpeakerBounds(2, 2)
 
     @pytest.mark.parametrize(
         "given",
@@ -162,9 +163,15 @@ class TestBounds:
             {"least": 3, "most": 2},
             {"num": 2, "least": 3},
             {"num": 4, "most": 3},
+            {"num": "2"},
+            {"num": 2.5},
+            {"num": True},
+            {"least": float("nan")},
+            {"most": float("inf")},
+            {"most": [2]},
         ],
     )
-    def test_impossible(self, given: dict[str, int]) -> None:
+    def test_impossible(self, given: dict[str, Any]) -> None:
         with pytest.raises(UsageError) as caught:
             SpeakerBounds.of(**given)
         assert "\n" not in str(caught.value)
