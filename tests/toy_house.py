@@ -17,7 +17,7 @@ from diarist.core.config import replace_from
 from diarist.core.types import Diarization, Turn
 from diarist.models import fetch
 from diarist.models.toy import ToyEmbedding, ToySegmentation, conversation
-from diarist.pipelines import offline, presets, streaming
+from diarist.pipelines import live_networks, offline, presets
 from diarist.pipelines.offline import Diarizer
 
 RATE = 16_000
@@ -75,10 +75,10 @@ def furnish(put: Callable[[object, str, object], object] = setattr) -> None:
     }
     slow = "TOY_SECONDS" in os.environ
     put(presets, "PRESETS", toys)
-    for pipeline in (offline, streaming):
+    for pipeline in (offline, live_networks):
         put(pipeline, "load_segmentation", lambda *_, **__: (SlowSegmentation if slow else ToySegmentation)())
         put(pipeline, "load_embedding", lambda *_, **__: ToyEmbedding())
-    put(streaming, "load_vad", lambda *_, **__: None)
+    put(live_networks, "load_vad", lambda *_, **__: None)
     put(fetch, "fetch", lambda *_, **__: None)
 
 

@@ -22,7 +22,7 @@ from diarist.errors import InputError, UsageError
 from diarist.evaluation.dataset import Item
 from diarist.evaluation.report import Convention, Report, score_files
 from diarist.evaluation.score import Span
-from diarist.evaluation.systems import AS_IS, SESSION, Answer, Cost, System, fingerprint_of
+from diarist.evaluation.systems import AS_IS, RENAMED, SESSION, Answer, Cost, System, fingerprint_of
 from diarist.evaluation.workers import Failure, answers
 from diarist.formats import rttm
 from diarist.formats.writing import safe_name, write_text
@@ -242,7 +242,7 @@ class _Store:
     @property
     def _oracles(self) -> bool:
         """Do the answers depend on the reference?"""
-        return not {*self.system.variants} <= {AS_IS, SESSION}
+        return not {*self.system.variants} <= {AS_IS, RENAMED, SESSION}
 
     def _path(self, uri: str, variant: str, suffix: str = ".rttm") -> Path:
         assert self.folder is not None

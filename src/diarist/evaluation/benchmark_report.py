@@ -18,7 +18,7 @@ from diarist.evaluation.attribute import BOTH, CLUSTERING, COUNT, SEGMENTATION, 
 from diarist.evaluation.benchmark import Benchmark, Outcome
 from diarist.evaluation.report import Breakdown, Report, table
 from diarist.evaluation.score import Errors
-from diarist.evaluation.systems import AS_IS, SESSION, Cost
+from diarist.evaluation.systems import AS_IS, RENAMED, SESSION, Cost
 
 MOST_FAILURES = 5
 
@@ -36,7 +36,11 @@ _SPEED_LEGEND = (
     "out. peak MB: the most memory that a worker process, or the command that it ran, held",
 )
 _QUANTILES = ("p50", "p95", "max")
-_SESSION_LEGEND = ("(above: what was settled while the stream ran, and never taken back)",)
+_LIVE_VARIANTS = {AS_IS: "as settled", RENAMED: "renamed", SESSION: "at the end"}
+_SESSION_LEGEND = (
+    "as settled: never taken back, as in the tables above; renamed: the same, once speakers are renamed wherever an",
+    "update said so; at the end: the whole stream clustered anew",
+)
 _LIVE_LEGEND = (
     "step ms: wall time of computing one step. delay s: from a sound's being heard to its speaker's being settled, of",
     "the oldest sound that a step settles, computing included; as if the sound came in real time, a step at a time",
@@ -123,8 +127,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
         "errors": _errors(outcome.report),
         "failed": dict(sorted(outcome.failed.items())),
     }
-    if SESSION in outcome.reports:
-        told["session"] = _errors(outcome.reports[SESSION])
+    told |= {variant: _errors(outcome.reports[variant]) for variant in (RENAMED, SESSION) if variant in outcome.reports}
     if COUNT in outcome.reports:
         told["attribution"] = {v: _errors(r) | _changes(outcome, v) for v, r in outcome.reports.items() if v != AS_IS}
     return told
@@ -234,9 +237,11 @@ def _speed(benchmark: Benchmark, outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def _sessions(outcomes: Sequence[Outcome]) -> str:
-    """What live systems say of the whole stream once it has ended."""
-    rows: list[list[Any]] = [["at the end, clustered anew", *_PART_NAMES, "JER %", "count %", "off by"]]
-    rows += [[outcome.name, *_figures(outcome.reports[SESSION].pooled)] for outcome in outcomes]
+    """What live systems say to who renames speakers when told, and of the whole stream once it has ended."""
+    rows: list[list[Any]] = [["live", *_PART_NAMES, "JER %", "count %", "off by"]]
+    for outcome in outcomes:
+        for variant, title in _LIVE_VARIANTS.items():
+            rows.append([f"{outcome.name}, {title}", *_figures(outcome.reports[variant].pooled)])
     return "\n".join([*table(rows), *_SESSION_LEGEND])
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from diarist.audio.decode import cut, open_audio
@@ -14,7 +14,7 @@ from diarist.core.time import SAMPLE_RATE
 from diarist.core.types import Diarization, Float32, Turn
 from diarist.evaluation.dataset import Item
 from diarist.evaluation.distribution import Distribution
-from diarist.evaluation.systems import AS_IS, SESSION, Answer, Clock, Work, model_marks
+from diarist.evaluation.systems import AS_IS, RENAMED, SESSION, Answer, Clock, Work, model_marks
 from diarist.pipelines.config import RuntimeConfig
 from diarist.pipelines.live_answer import join
 from diarist.pipelines.live_config import LiveConfig
@@ -35,8 +35,8 @@ class Live:
 
     @property
     def variants(self) -> tuple[str, ...]:
-        """What was settled while the stream ran, and what was said of all of it at the end."""
-        return (AS_IS, SESSION)
+        """What was settled on the way, the same for who renames speakers when told, and what was said at the end."""
+        return (AS_IS, RENAMED, SESSION)
 
     def settings(self) -> dict[str, Any]:
         """The configuration, and size and age of models that are files of one's own."""
@@ -63,6 +63,7 @@ def listen(stream: Stream, blocks: Iterable[Float32], num_steps: int = 1) -> Ans
     how long each step took. Whatever is loaded or computed once is so before the clock is started."""
     clock, settled, heard = Clock(), 0.0, 0
     final: list[Turn] = []
+    renamed: dict[str, str] = {}
     times: list[float] = []
     delays: list[float] = []
     for block in blocks:
@@ -74,10 +75,20 @@ def listen(stream: Stream, blocks: Iterable[Float32], num_steps: int = 1) -> Ans
             delays.append(update.until - settled + times[-1])
         settled = update.settled
         final += update.final
+        _rename(renamed, update.renamed)
     last = stream.finish()
     final += last.final
+    _rename(renamed, last.renamed)
     seconds = heard / SAMPLE_RATE
     found = Diarization(turns=join(final), uri=stream.uri, duration=seconds)
     session = last.session or found
     cost = clock.cost(seconds, step=Distribution.of(times), delay=Distribution.of(delays))
-    return Answer({AS_IS: found, SESSION: session}, cost)
+    put_right = replace(found, turns=join([replace(t, speaker=renamed.get(t.speaker, t.speaker)) for t in final]))
+    return Answer({AS_IS: found, RENAMED: put_right, SESSION: session}, cost)
+
+
+def _rename(renamed: dict[str, str], news: Mapping[str, str]) -> None:
+    """Add what an update says: whoever became somebody that is gone now is whom that one became."""
+    for name, kept in renamed.items():
+        renamed[name] = news.get(kept, kept)
+    renamed.update(news)

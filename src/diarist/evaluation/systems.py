@@ -34,6 +34,7 @@ from diarist.pipelines.config import PipelineConfig, RuntimeConfig
 from diarist.pipelines.offline import Diarizer
 
 AS_IS = "as-is"
+RENAMED = "renamed"  # what a live system settled, its speakers renamed wherever it has said so since
 SESSION = "session"  # what a live system says of all of a recording once it has ended
 PLACEHOLDERS = ("audio", "rttm", "uri")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")

@@ -10,6 +10,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ from diarist.evaluation.tune_judge import Judge
 from diarist.evaluation.tune_plan import Plan
 from diarist.evaluation.tune_space import LIVE_HEARD
 from diarist.formats.writing import safe_name, write_aside
-from diarist.models.load import load_embedding, load_segmentation
+from diarist.pipelines import live_networks
 from diarist.pipelines.live_config import LiveConfig
+from diarist.pipelines.live_networks import Networks
 from diarist.pipelines.streaming import LiveDiarizer
 
 STEPS = 20  # pushed at once: the answer is the same
@@ -139,7 +141,7 @@ class LiveJudge(Judge):
     def __init__(self, wanted: Plan) -> None:
         super().__init__(wanted)
         self._memory = Memory()
-        self._models: dict[str, tuple[SegmentationModel, EmbeddingModel]] = {}
+        self._networks: dict[str, Networks] = {}
         self._sound: dict[int, Float32] = {}
         self._latest = ""
 
@@ -157,8 +159,7 @@ class LiveJudge(Judge):
         return self._run(config, index)
 
     def _run(self, config: LiveConfig, index: int) -> Diarization:
-        segmentation, embedding = self._of(config)
-        diarizer = LiveDiarizer(config=config, runtime=self.runtime, segmentation=segmentation, embedding=embedding)
+        diarizer = LiveDiarizer(config=config, runtime=self.runtime, networks=self._of(config))
         if index not in self._sound:
             self._sound = {index: load(self.plan.items[index].audio).samples}
         stream = diarizer.start(self.plan.items[index].uri)
@@ -179,20 +180,15 @@ class LiveJudge(Judge):
         self._memory.read(path)
         self._latest = path.name
 
-    def _of(self, config: LiveConfig) -> tuple[SegmentationModel, EmbeddingModel]:
+    def _of(self, config: LiveConfig) -> Networks:
         key = live_key(config)
-        if key not in self._models:
-            segmentation, embedding = self.plan.models or self._loaded(config)
-            self._models[key] = (
-                RememberingSegmentation(segmentation, self._memory),
-                RememberingEmbedding(embedding, self._memory),
+        if key not in self._networks:
+            segmentation, embedding = self.plan.models or (None, None)
+            loaded = live_networks.load(config, "diarization", self.runtime, segmentation, embedding)
+            assert loaded.embedding is not None
+            self._networks[key] = replace(
+                loaded,
+                segmentation=RememberingSegmentation(loaded.segmentation, self._memory),
+                embedding=RememberingEmbedding(loaded.embedding, self._memory),
             )
-        return self._models[key]
-
-    def _loaded(self, config: LiveConfig) -> tuple[SegmentationModel, EmbeddingModel]:
-        segmentation, embedding, runtime = config.segmentation, config.embedding, self.runtime
-        where: dict[str, Any] = {"backend": runtime.backend, "device": runtime.device, "offline": runtime.offline}
-        return (
-            load_segmentation(segmentation.model, precision=segmentation.precision, **where),  # type: ignore[arg-type]
-            load_embedding(embedding.model, precision=embedding.precision, **where),  # type: ignore[arg-type]
-        )
+        return self._networks[key]

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarist.core.config import fingerprint, replace_from
-from diarist.core.protocols import EmbeddingModel, SegmentationModel, VoiceActivityModel
 from diarist.core.time import SAMPLE_RATE
 from diarist.core.types import Diarization, Float32, Int64, Turn, Update
 from diarist.errors import UsageError
@@ -23,6 +22,7 @@ from diarist.pipelines.cluster import Clustering, clustering_of
 from diarist.pipelines.live_answer import pieces, whole
 from diarist.pipelines.live_config import LiveConfig
 from diarist.pipelines.live_listen import Ears, Look, Sound
+from diarist.pipelines.live_networks import SPEECH, Networks
 from diarist.pipelines.live_revise import Revision
 from diarist.pipelines.live_session import Recorder, Said, Session
 from diarist.pipelines.live_state import pack, ragged, split, unpack
@@ -32,30 +32,19 @@ from diarist.stages.aggregate import Heard, aggregate
 from diarist.stages.assign import NOBODY
 from diarist.stages.online import Known, Thresholds, assign, revise
 
-SPEECH = "speech"
-
 
 class Parts:
-    """What all streams of a `LiveDiarizer` share: models, geometry, clustering. `own` models have been given by the
-    caller. Without an `embedding` nobody is told apart."""
+    """What all streams of a `LiveDiarizer` share: networks, geometry, clustering."""
 
-    def __init__(
-        self,
-        config: LiveConfig,
-        segmentation: SegmentationModel,
-        embedding: EmbeddingModel | None,
-        vad: VoiceActivityModel | None,
-        own: Sequence[object],
-        offline: bool,
-    ) -> None:
+    def __init__(self, config: LiveConfig, networks: Networks, offline: bool) -> None:
+        segmentation, embedding = networks.segmentation, networks.embedding
         self.config = config
-        self.own = [type(model).__qualname__ if model is not None else "" for model in own]
-        self.ears = Ears(config, segmentation, embedding, vad)
+        self.own = list(networks.own)
+        self.ears = Ears(config, segmentation, embedding, networks.vad)
         self.frames, self.maps = self.ears.frames, self.ears.maps
         self.num_local = segmentation.spec.num_local
-        model = config.embedding.model
-        if embedding is not None and self.own[1]:  # the PLDA that ships goes with the network that it was fitted on
-            model = self.own[1]
+        # the PLDA that ships goes with the network that it was fitted on
+        model = networks.own[1] or config.embedding.model
         self.offline = replace_from(presets.resolve(), {"embedding.model": model, "segmentation.step": config.evidence})
         self.recorder = Recorder(self.offline, self.ears)
         self.dimension = 0 if embedding is None else embedding.spec.dimension

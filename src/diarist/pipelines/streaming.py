@@ -22,11 +22,10 @@ from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.core.time import SAMPLE_RATE
 from diarist.core.types import Diarization, Update
 from diarist.errors import UsageError
-from diarist.models.load import load_embedding, load_segmentation
-from diarist.models.vad import load_vad
 from diarist.pipelines.config import RuntimeConfig
 from diarist.pipelines.live_answer import join
 from diarist.pipelines.live_config import KINDS, LiveConfig
+from diarist.pipelines.live_networks import Networks, load
 from diarist.pipelines.live_presets import DEFAULT, resolve_live
 from diarist.pipelines.live_stream import Parts, Stream, step
 
@@ -40,7 +39,7 @@ class LiveDiarizer:
 
     `preset` is a name of `diarist.pipelines.live_presets`, `config` a whole `LiveConfig` or a mapping of single changes
     to the preset. `kind` "speech" tells when anybody talks, and nobody apart. `segmentation` and `embedding` stand in
-    for the configuration's models.
+    for the configuration's models, `networks` are those of another `LiveDiarizer` of the same kind (its `networks()`).
     """
 
     sample_rate = SAMPLE_RATE
@@ -54,6 +53,7 @@ class LiveDiarizer:
         embedding: EmbeddingModel | None = None,
         runtime: RuntimeConfig | None = None,
         kind: str = "diarization",
+        networks: Networks | None = None,
     ) -> None:
         if kind not in KINDS:
             raise UsageError(f"a stream is of the kind {' or '.join(KINDS)}, not '{kind}'")
@@ -63,6 +63,7 @@ class LiveDiarizer:
         self._segmentation, self._embedding = segmentation, embedding
         self._lock = threading.Lock()
         self._parts: Parts | None = None
+        self._networks = networks
 
     def start(self, uri: str = "stream") -> Stream:
         """A stream before its first sample. Raises `MissingError` for weights that are not there."""
@@ -107,30 +108,16 @@ class LiveDiarizer:
         """Models and clustering, loaded at the first call. Raises `MissingError` for weights that are not there."""
         with self._lock:
             if self._parts is None:
-                self._parts = self._load()
+                self._parts = Parts(self.config, self._loaded(), self.runtime.offline)
             return self._parts
 
-    def _load(self) -> Parts:
-        config, runtime = self.config, self.runtime
-        segmentation = self._segmentation or load_segmentation(
-            config.segmentation.model,
-            precision=config.segmentation.precision,  # type: ignore[arg-type]
-            backend=runtime.backend,
-            device=runtime.device,
-            offline=runtime.offline,
-        )
-        embedding = self._embedding
-        if embedding is None and self.kind == "diarization":
-            embedding = load_embedding(
-                config.embedding.model,
-                precision=config.embedding.precision,  # type: ignore[arg-type]
-                backend=runtime.backend,
-                device=runtime.device,
-                offline=runtime.offline,
-            )
-        vad = None
-        if self._segmentation is None and config.segmentation.vad != "none":
-            vad = load_vad(config.segmentation.vad, offline=runtime.offline)
-        if self.kind == "speech":
-            embedding = None
-        return Parts(config, segmentation, embedding, vad, (self._segmentation, self._embedding), runtime.offline)
+    def networks(self) -> Networks:
+        """The networks, loaded at the first call; another `LiveDiarizer` whose configuration names the same ones can be
+        made with them. Raises as `parts()` does."""
+        with self._lock:
+            return self._loaded()
+
+    def _loaded(self) -> Networks:
+        if self._networks is None:
+            self._networks = load(self.config, self.kind, self.runtime, self._segmentation, self._embedding)
+        return self._networks

@@ -13,6 +13,7 @@ from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.errors import DiaristError, UsageError
 from diarist.pipelines.config import RuntimeConfig
 from diarist.pipelines.live_config import LiveConfig
+from diarist.pipelines.live_networks import Networks, names
 from diarist.pipelines.live_presets import live_preset
 from diarist.pipelines.streaming import LiveDiarizer
 from diarist.server.messages import Hello, Refusal
@@ -45,6 +46,7 @@ class Engines:
         self._engines: WeakValueDictionary[tuple[str, LiveConfig], LiveDiarizer] = WeakValueDictionary()
         self._recent: deque[LiveDiarizer] = deque(maxlen=MOST_IDLE)
         self._own: LiveDiarizer | None = None
+        self._networks: dict[tuple[str, ...], Networks] = {}
 
     def load(self) -> None:
         """Load the networks now, and keep them. Raises what `LiveDiarizer` raises."""
@@ -86,8 +88,10 @@ class Engines:
             if engine is None:
                 if len(self._engines) >= MOST_ENGINES:
                     raise Refusal("not_allowed", f"{MOST_ENGINES} configurations are in use: take one that is")
-                engine = LiveDiarizer(config=config, kind=kind, **self._options)
+                called = names(config, kind)  # a preset may take another voice activity model, or none
+                engine = LiveDiarizer(config=config, kind=kind, networks=self._networks.get(called), **self._options)
                 engine.parts()
+                self._networks[called] = engine.networks()
                 self._engines[kind, config] = engine
                 self._recent.append(engine)
             return engine

@@ -116,10 +116,7 @@ def test_live_pipelines_with_the_options_of_diart(data, toys, capsys):
     assert sorted(p.name for p in (out / "live-balanced" / "session").iterdir()) == ["one.rttm", "two.rttm"]
     run(data, "--live", "fast", "--live", "slow=balanced", "--system", "fast", "--segmentation-precision", "float32")
     told = capsys.readouterr().out
-    assert [line.split()[0] for line in told.split("at the end, clustered anew")[1].splitlines()[1:3]] == [
-        "live-fast",
-        "slow",
-    ]
+    assert "live-fast, renamed" in told and "slow, at the end" in told
     assert "delay s p95" in told
 
 

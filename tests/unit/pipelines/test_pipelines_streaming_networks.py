@@ -10,6 +10,7 @@ from diarist.models.pyannet import PyanNet
 from diarist.models.toy import ToyEmbedding, ToySegmentation, conversation
 from diarist.pipelines.live_config import LiveConfig
 from diarist.pipelines.live_listen import Ears
+from diarist.pipelines.live_networks import Networks
 from diarist.pipelines.live_stream import Parts, Stream, step
 
 RATE = 16_000
@@ -52,7 +53,7 @@ class Stateless:
 def parts(request, pyannet_tensors, campplus_tensors):
     int8 = request.param == "int8"
     models = PyanNet(pyannet_tensors, int8=int8), CamPlusPlus(campplus_tensors, int8=int8)
-    return Parts(CONFIG, *models, Loudness(), ("own", "own"), True)
+    return Parts(CONFIG, Networks(*models, Loudness(), ("own", "own")), True)
 
 
 def hear(parts, sound, sizes, restart=()):
