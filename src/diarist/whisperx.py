@@ -89,7 +89,8 @@ class DiarizationPipeline:
 
     With nothing but defaults the default engine runs (`diarist run`). Windows or models of one's own ask for
     NeMo-style clustering (`diarist run --engine nemo-style`): `window_length_in_sec` and `shift_length_in_sec` are
-    numbers, or lists from the longest scale to the shortest. `vad_model` is a voice activity model of ours (`silero`,
+    numbers, or lists from the longest scale to the shortest; several windows without shifts begin each half a window.
+    `vad_model` is a voice activity model of ours (`silero`,
     `segmentation`, `marblenet`, an ONNX file), `speaker_model` an embedding model (`campplus-zh-en`, an ONNX file).
     The names of NVIDIA's models, whose weights no package carries, stand for ours, with a warning where they are not
     the defaults.
@@ -116,14 +117,23 @@ class DiarizationPipeline:
         cache_dir: str | Path | None = None,
     ) -> None:
         del use_auth_token, token  # the weights are open
+        self._given = {
+            "model_name": model_name,
+            "device": device,
+            "vad_model": vad_model,
+            "speaker_model": speaker_model,
+            "window_length_in_sec": window_length_in_sec,
+            "shift_length_in_sec": shift_length_in_sec,
+            "cache_dir": cache_dir,
+        }
         if _is_folder(vad_model):
             vad_model, cache_dir = VAD_MODEL, vad_model if cache_dir is None else cache_dir
         if cache_dir is not None:
-            os.environ["DIARIST_CACHE"] = str(Path(cache_dir).expanduser().absolute())
+            os.environ["DIARIST_CACHE"] = str(_path(cache_dir, "cache_dir").expanduser().absolute())
         runtime = _runtime(device)
         preset = _preset(model_name)
         models = _models(vad_model, speaker_model)
-        scales = nemo_presets.scales(window_length_in_sec, shift_length_in_sec)
+        scales = _scales(window_length_in_sec, shift_length_in_sec)
         own_scales = scales != nemo_presets.scales(WINDOW, SHIFT)
         self.model: Diarizer | NemoStyleDiarizer
         if preset in nemo_presets.PRESETS:
@@ -179,6 +189,15 @@ class DiarizationPipeline:
         if not return_embeddings:
             return frame
         return frame, {name: [float(value) for value in voice] for name, voice in voices.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What it was made from; models are loaded again where it arrives."""
+        return self._given
+
+    def __setstate__(self, given: dict[str, Any]) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they have been said
+            self.__init__(**given)  # type: ignore[misc]
 
     def _embedding(self) -> EmbeddingModel:
         return self.model.loaded()[1] if isinstance(self.model, Diarizer) else self.model.embedding_model()
@@ -240,11 +259,27 @@ def _is_folder(value: Any) -> bool:
     """Whether a fourth argument is WhisperX's `cache_dir`, not a model."""
     if value is None or str(value) in (*NEMO_VADS, *NAMES, *CATALOG):
         return False
-    path = Path(value).expanduser()
+    path = _path(value, "vad_model").expanduser()
     if path.is_dir():
         return True
     said = isinstance(value, os.PathLike) or str(value).startswith(("/", "./", "../", "~"))
     return said and not path.suffix and not path.exists()
+
+
+def _path(value: Any, name: str) -> Path:
+    try:
+        return Path(value)
+    except TypeError:
+        raise UsageError(f"{name} must be a name or a path, not {value!r}") from None
+
+
+def _scales(window: Any, shift: Any) -> dict[str, Any]:
+    """Values of `ScalesConfig`; several windows without shifts begin each half a window."""
+    scales = nemo_presets.scales(window, shift)
+    windows = scales["window_length_in_sec"]
+    if len(windows) > 1 and scales["shift_length_in_sec"] == [SHIFT]:
+        scales["shift_length_in_sec"] = [length / 2 for length in windows]
+    return scales
 
 
 def _preset(model_name: str | None) -> str:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 import sys
 import types
 import warnings
@@ -231,6 +233,8 @@ def test_windows_ask_for_nemo_style():
     assert scales.window_length_in_sec == (1.5, 1.0, 0.5)
     assert scales.multiscale_weights == (1.0, 1.0, 1.0)
     assert (model.config.vad.onset, model.config.vad.offset) == (0.5, 0.1)
+    for windows in ([1.5, 1.0, 0.5], np.array([1.5, 1.0, 0.5])):  # no shifts: half a window each
+        assert DiarizationPipeline(window_length_in_sec=windows).model.config == model.config
     single = DiarizationPipeline(window_length_in_sec=1, shift_length_in_sec=0.5).model.config
     assert single.speaker_embeddings.window_length_in_sec == (1.0,)
 
@@ -240,7 +244,8 @@ def test_windows_ask_for_nemo_style():
     [
         ([0.5, 1.0, 1.5], [0.25, 0.5, 0.75], "from the longest to the shortest"),
         (0.5, 0.75, "a window of 0.5 s with a shift of 0.75 s"),
-        ([1.5, 1.0], [0.75], "2 windows, 1 shifts"),
+        ([1.5, 1.0], [0.5], "2 windows, 1 shifts"),
+        ([1.5, 1.0], [0.7, 0.5, 0.2], "2 windows, 3 shifts"),
         ("1.5", 0.75, "must be a number or a list of numbers"),
         ([], [], "0 windows"),
     ],
@@ -282,6 +287,31 @@ def test_a_device_that_is_there_is_used(monkeypatch, device):
 def test_what_is_no_device(device):
     with pytest.raises(UsageError, match="device must be"):
         DiarizationPipeline(device=device)
+
+
+def test_what_is_no_path():
+    with pytest.raises(UsageError, match="vad_model must be a name or a path, not 3"):
+        DiarizationPipeline(None, None, "cpu", 3)
+    with pytest.raises(UsageError, match="cache_dir must be a name or a path, not 3"):
+        DiarizationPipeline(cache_dir=3)
+
+
+@pytest.mark.parametrize("options", [{}, {"window_length_in_sec": [1.5, 1.0], "vad_model": "segmentation"}])
+def test_it_travels_to_other_processes_and_is_copied(meeting, options):
+    pipeline = DiarizationPipeline(use_auth_token="secret", **options)
+    expected = pipeline(meeting)
+    for other in (pickle.loads(pickle.dumps(pipeline)), copy.deepcopy(pipeline)):
+        assert other.model.config == pipeline.model.config
+        pandas.testing.assert_frame_equal(other(meeting), expected)
+    assert b"secret" not in pickle.dumps(pipeline)
+
+
+@pytest.mark.parametrize("options", [{}, {"window_length_in_sec": [1.5, 1.0]}])
+def test_counts_that_are_none(meeting, options):
+    pipeline = DiarizationPipeline(**options)
+    for bounds in ({"num_speakers": "2"}, {"min_speakers": 1.5}, {"max_speakers": True}):
+        with pytest.raises(UsageError, match="must be a whole number"):
+            pipeline(meeting, **bounds)
 
 
 def test_pandas_is_an_extra(monkeypatch, meeting):

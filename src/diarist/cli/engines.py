@@ -117,8 +117,10 @@ def weights_of(config: PipelineConfig | NemoStyleConfig) -> list[str]:
     return [*([config.segmentation.model] if hears else []), NAMES.get(vad, vad), config.embedding.model]
 
 
-def jobs_of(args: argparse.Namespace) -> list[Job]:
-    """The recordings to hear. Raises `InputError` for files that are not there or do not say what is asked of them."""
+def jobs_of(args: argparse.Namespace, config: PipelineConfig | NemoStyleConfig) -> list[Job]:
+    """The recordings to hear, with what `config` wants to know of them.
+
+    Raises `InputError` for files that are not there or do not say what is asked of them."""
     from diarist.audio.files import expand, unique_uris
 
     if args.manifest is not None:
@@ -127,7 +129,7 @@ def jobs_of(args: argparse.Namespace) -> list[Job]:
         from diarist.formats import manifest
 
         lines = manifest.read(args.manifest)
-        oracle = getattr(args, "config:clustering.oracle_num_speakers", False)
+        oracle = isinstance(config, NemoStyleConfig) and config.clustering.oracle_num_speakers
         jobs = [Job(line.audio, line.uri, _known(line, args, oracle)) for line in lines]
     else:
         files = expand(args.audio)

@@ -68,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.manifest is None:
         sort_out(args)
-    diarizer, jobs = diarizer_of(args), jobs_of(args)
+    diarizer = diarizer_of(args)
+    jobs = jobs_of(args, diarizer.config)
     name = namer_of(args, diarizer.config)
     _check_output(args, len(jobs))
     failed = delivered = 0

@@ -134,6 +134,7 @@ def check_scales(config: ScalesConfig) -> None:
 
 
 def _listed(value: Any, what: str) -> list[float]:
+    value = value.tolist() if hasattr(value, "tolist") else value
     values = value if isinstance(value, (list, tuple)) else [value]
     try:
         if any(isinstance(number, (bool, str)) for number in values):

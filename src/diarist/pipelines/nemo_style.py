@@ -113,6 +113,8 @@ class NemoStyleDiarizer:
         recording is heard; times are those of the whole. Raises as `diarist.Diarizer`.
         """
         bounds = SpeakerBounds.of(num_speakers, min_speakers, max_speakers)
+        if self.config.clustering.oracle_num_speakers and bounds.exact is None:
+            raise UsageError("oracle_num_speakers asks for a count that is known: give num_speakers")
         given = None if speech is None else spans_of(speech)
         emitter_hooks = (*self.hooks, *hooks)
         with open_audio(audio, sample_rate=sample_rate, uri=uri) as reader:

@@ -80,9 +80,15 @@ def test_a_manifest_is_one_rttm_a_line(capsys, tmp_path):
     assert all(5.0 <= turn.start < turn.end <= 8.0 for turn in part)
     code, _, err = run(capsys, *"--engine nemo-style --manifest m.json --vad oracle".split())
     assert (code, "no 'rttm_filepath' for 'part'" in err) == (1, True)
+    (tmp_path / "known.toml").write_text("clustering.oracle_num_speakers = true\n")
+    words = "--engine nemo-style --manifest m.json --preset-file known.toml --out again --quiet"
+    assert run(capsys, *words.split())[0] == 0
+    assert (tmp_path / "again" / "talk.rttm").read_text() == (tmp_path / "found" / "talk.rttm").read_text()
     (tmp_path / "m.json").write_text('{"audio_filepath": "talk.wav"}\n')
     code, _, err = run(capsys, *"--engine nemo-style --manifest m.json --clustering-oracle-num-speakers".split())
     assert (code, "no 'num_speakers' of 'talk'" in err) == (1, True)
+    code, _, err = run(capsys, "talk.wav", *"--engine nemo-style --clustering-oracle-num-speakers".split())
+    assert (code, "give num_speakers" in err) == (2, True)
 
 
 def test_the_stretches_of_a_uem_in_a_manifest(capsys, tmp_path):

@@ -109,6 +109,13 @@ def test_bounds_are_met(talk, bounds, count):
     assert diarizer()(talk[0], sample_rate=RATE, **bounds).num_speakers == count
 
 
+def test_a_known_count_must_be_given(talk):
+    known = diarizer("telephonic", {"clustering.oracle_num_speakers": True})
+    with pytest.raises(UsageError, match="oracle_num_speakers asks for a count that is known: give num_speakers"):
+        known(talk[0], sample_rate=RATE, min_speakers=2)
+    assert known(talk[0], sample_rate=RATE, num_speakers=2).num_speakers == 2
+
+
 def test_more_speakers_than_the_recording_gives():
     samples = conversation([Turn(0.2, 0.7, "a")], 1.0)
     result = diarizer(changes={"vad.min_duration_on": 0.0})(samples, sample_rate=RATE, num_speakers=9)
