@@ -165,13 +165,10 @@ def test_turns_that_do_not_belong(capsys, tmp_path):
         (["talk.json", "--turns", "talk.rttm", "--max-gap", "nan"], 2, "0 or more seconds"),
         (["talk.json", "--format", "srt", "--format", "vtt"], 2, "add --out DIR"),
         (["talk.json", "--out", "talk.docx"], 2, "names no format"),
-        (["talk.json", "--from", "srt"], 0, ""),
+        (["talk.json", "--from", "srt"], 1, "talk.json: no subtitles"),
         (["words.txt", "--format", "srt"], 2, "srt needs times"),
     ],
 )
 def test_what_is_wrong(capsys, tmp_path, words, code, message):
     (tmp_path / "words.txt").write_text("[Ann]: hello\n")
-    if code:
-        assert message in fails(capsys, code, *words)
-    else:
-        assert run(capsys, *words) == (0, "", "")
+    assert message in fails(capsys, code, *words)

@@ -264,6 +264,9 @@ def test_what_is_wrong_is_said_on_one_line(text, message):
         ("csv", "start,end\n1,2\n"),
         ("vtt", "x"),
         ("seglst", "{}"),
+        ("srt", '{"segments": []}'),
+        ("srt", "once upon a time"),
+        ("csv", 'start,end,word\n0.1,0.2,"a\n0.3,0.4,b\n'),  # a quote that nothing ends would swallow the rest
     ],
 )
 def test_not_what_it_is_said_to_be(format, text):
@@ -310,6 +313,43 @@ def test_files(tmp_path):
         formats.write(Transcript(), tmp_path / "none" / "x.srt")
     (tmp_path / "talk.txt").write_text("WEBVTT\n")  # a name says more than a look
     assert formats.read(tmp_path / "talk.txt")[0].utterances[0].text == "WEBVTT"
+
+
+@pytest.mark.parametrize("name", ["talk.srt", "talk.vtt", "talk.txt", "talk.tsv", "talk.csv"])
+@pytest.mark.parametrize("format", ["json", "seglst", "srt", "vtt"])
+def test_files_that_are_plainly_something_else_than_they_are_called(tmp_path, name, format):
+    (tmp_path / name).write_text(formats.dumps(sample(), format))
+    assert spoken(formats.read(tmp_path / name)[0]) == spoken(formats.loads(formats.dumps(sample(), format), format)[0])
+
+
+@pytest.mark.parametrize("said", ["{laughs} well", "[noise] well", "SPEAKER one and then there were two more", "1"])
+def test_plain_text_that_looks_a_little_like_something_else(tmp_path, said):
+    (tmp_path / "talk.txt").write_text(said)
+    assert formats.read(tmp_path / "talk.txt")[0].utterances[0].text == said
+
+
+def test_json_lines():
+    rows = [{"start": 0.0, "end": 1.0, "text": "a"}, {"start": 1.0, "end": 2.0, "text": "b", "speaker": "B"}]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    assert spoken(formats.loads(text)[0]) == [(None, "a"), ("B", "b")]
+    rows = [{"session_id": "s", "speaker": who, "start_time": 0, "end_time": 1, "words": "a b"} for who in ("A", "B")]
+    (found,) = formats.loads("\n".join(map(json.dumps, rows)))
+    assert (found.uri, spoken(found)) == ("s", [("A", "a b"), ("B", "a b")])
+    with pytest.raises(FormatError, match="<text>:2: not valid JSON: Extra data"):
+        formats.loads('{"segments": []}\n}')
+
+
+def test_blocks_of_webvtt_that_are_no_cues():
+    text = "WEBVTT\n\nNOTE\nthis --> that\n\nSTYLE\n::cue { --> }\n\nNOTED\n00:01.000 --> 00:02.000\nNOTE it down\n"
+    assert formats.loads(text)[0].utterances == (Utterance("NOTE it down", 1.0, 2.0),)
+
+
+@pytest.mark.parametrize("format", ["aud", "stm", "md", "seglst", "tsv", "json"])
+@pytest.mark.parametrize("said", ["<i>well</i> then", "<NA>", "<o>", "[x] y", "[[A]]b", "# c", "1. d"])
+def test_texts_that_begin_strangely_come_back(format, said):
+    transcript = Transcript((Utterance(said, 0.0, 1.0, "[odd]"),), "talk")
+    (back,) = formats.loads(formats.dumps(transcript, format), format, name="talk")
+    assert [(u.speaker, u.text) for u in back.utterances] == [("(odd)" if format == "aud" else "[odd]", said)]
 
 
 def test_long_cues_are_cut_and_wrapped():

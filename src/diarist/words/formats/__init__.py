@@ -57,9 +57,16 @@ _SIGNS = (
     ("txt", r"\[[^\[\]\n]+\]: "),
     ("csv", r"(?i)(?=.*\b(start|begin|start_time)\b)(?=.*\b(word|text|token)\b).*[,;\t]"),
     ("aud", r"[-+.\deE]+\t[-+.\deE]+(\t|\n|$)"),
-    ("rttm", r"(SPEAKER|SPKR-INFO)\s(\S+\s+){6}"),
+    ("rttm", r"(SPEAKER|SPKR-INFO)\s+\S+\s+\S+\s+([-+.\d]\S*|<NA>)\s+([-+.\d]\S*|<NA>)\s"),
 )
 """How a text begins, comments and blank lines apart."""
+
+_MISNAMED = (
+    ("vtt", r"WEBVTT\b(.*\n)+?.*\d\s*-->\s*\d"),
+    ("srt", dict(_SIGNS)["srt"]),
+    ("json", r"\{\s*\"\w+\"\s*:|\[\s*\{\s*\""),
+)
+"""How a text begins that is what it looks like, whatever its name says."""
 
 
 def dumps(transcript: Transcript, format: str) -> str:
@@ -113,15 +120,21 @@ def output_path(folder: str | Path, uri: str, format: str) -> Path:
 
 def sniffed(text: str) -> str | None:
     """The format that a text looks like; None for none."""
-    body = text.removeprefix("\ufeff").replace("\r\n", "\n").lstrip()
-    while body.startswith(";;"):
-        body = body.partition("\n")[2].lstrip()
+    body = _body(text)
     if re.match(r"\{|\[\s*(\{|\[|\]|$)", body):
-        return "json" if body.startswith("{") else _list_kind(text)
+        return _kind_of_json(body)
     found = next((format for format, sign in _SIGNS if re.match(sign, body)), None)
     if found == "rttm":
         raise FormatError("these are turns (RTTM), no transcript: give them as --turns")
     return found or _nist_kind(body.partition("\n")[0].split())
+
+
+def _body(text: str) -> str:
+    """A text from the first line that says something."""
+    body = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").lstrip()
+    while body.startswith(";;"):
+        body = body.partition("\n")[2].lstrip()
+    return body
 
 
 def _nist_kind(fields: list[str]) -> str | None:
@@ -138,21 +151,29 @@ def _nist_kind(fields: list[str]) -> str | None:
     return "ctm" if are_times(2, 3) and len(fields) > 4 else None
 
 
-def _list_kind(text: str) -> str:
-    """A list is SegLST or Whisper's segments: those of SegLST say `session_id` or have their words as a text."""
+def _kind_of_json(body: str) -> str:
+    """A list, or lines, of SegLST or of Whisper's segments: those of SegLST say `session_id` or have their words as a
+    text."""
+    line, _, rest = body.partition("\n")
+    if body.startswith("{") and not rest.lstrip().startswith("{"):
+        return "json"
     try:
-        document = _json.loads(text.removeprefix("\ufeff"))
+        document = _json.loads(f"[{line}]" if body.startswith("{") else body)
     except (ValueError, RecursionError):
         return "json"  # which says what is wrong
-    first = document[0] if isinstance(document, list) and document else None
+    first = document[0] if document else None  # it began with a bracket, so it is a list
     is_list = isinstance(first, dict) and ("session_id" in first or isinstance(first.get("words"), str))
     return "seglst" if is_list else "json"
 
 
 def _format_of(path: Path, text: str) -> str | None:
-    """By content for JSON, of which there are several, else by suffix, else by content."""
+    """By content for JSON, of which there are several, else by suffix, unless the content is plainly something else."""
     suffix = _by_suffix(path)
-    return sniffed(text) or suffix if suffix in (None, "json", "seglst") else suffix
+    if suffix in (None, "json", "seglst"):
+        return sniffed(text) or suffix
+    body = _body(text)
+    plain = next((format for format, sign in _MISNAMED if re.match(sign, body)), None)
+    return _kind_of_json(body) if plain == "json" else plain or suffix
 
 
 def _by_suffix(path: Path) -> str | None:

@@ -6,7 +6,7 @@ import re
 
 from diarist.core.types import Transcript, Utterance
 from diarist.formats.fields import NO_NAME, lines, one_line, uri_of
-from diarist.words.formats.fields import ordered, speaker_of
+from diarist.words.formats.fields import bare, ordered, speaker_of
 from diarist.words.formats.timed import timed
 
 _SPEAKER = re.compile(r"\[\[(.*?)\]\]")
@@ -15,7 +15,7 @@ _SPEAKER = re.compile(r"\[\[(.*?)\]\]")
 def dumps(transcript: Transcript) -> str:
     """One label an utterance of one speaker, to the microsecond. Raises `UsageError` where no times are known."""
     return "".join(
-        f"{u.start:.6f}\t{u.end:.6f}\t{'' if u.speaker is None else f'[[{one_line(u.speaker)}]]'}{one_line(u.text)}\n"
+        f"{u.start:.6f}\t{u.end:.6f}\t{'' if u.speaker is None else f'[[{bare(u.speaker)}]]'}{one_line(u.text)}\n"
         for u in timed(transcript, "aud")
     )
 

@@ -44,7 +44,7 @@ def loads(text: str, *, name: str = NO_NAME) -> list[Transcript]:
     """
     text = text.removeprefix("\ufeff")
     header = text.lstrip("\r\n").partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count), strict=True)
     recordings: dict[str, list[Word]] = {}
     columns: dict[str, int] = {}
     try:

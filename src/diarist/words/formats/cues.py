@@ -14,6 +14,7 @@ from diarist.words.formats.timed import timed
 from diarist.words.utterances import shortened
 
 LINE = 42  # characters; two lines are shown at once
+_ASIDE = re.compile(r"(NOTE|STYLE|REGION)(\s|$)")  # blocks of WebVTT that are no cues
 _VOICE = re.compile(r"<v(?:\.[^\s>]*)?(?:[ \t]+([^>]*))?>")
 _TAGS = {"vtt": re.compile(r"</?[^<>]*>"), "srt": re.compile(r"</?(?:b|i|u|s|font)(?:\s[^<>]*)?>|\{\\an?\d\}")}
 
@@ -34,14 +35,16 @@ def written(transcript: Transcript, format: str, point: str) -> Iterator[tuple[s
 def read(text: str, name: str, format: str) -> Iterator[Utterance]:
     """An utterance a cue, without the tags that dress a text. Raises `FormatError` with `name:line`."""
     cue: list[str] | None = None
-    place, times = Place(name, 1), ""
+    aside = False
     blocks: list[tuple[Place, str, list[str]]] = []
     for number, line in enumerate(text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
-        if "-->" in line:
-            place, times, cue = Place(name, number), line, []
-            blocks.append((place, times, cue))
-        elif not line.strip():
-            cue = None
+        if not line.strip():
+            cue, aside = None, False
+        elif aside or (format == "vtt" and cue is None and _ASIDE.match(line)):
+            aside = True
+        elif "-->" in line:
+            cue = []
+            blocks.append((Place(name, number), line, cue))
         elif cue is not None:
             cue.append(line.strip())
     yield from (_utterance(place, times, " ".join(said), format) for place, times, said in blocks)

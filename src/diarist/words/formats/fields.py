@@ -55,7 +55,7 @@ def speaker_of(value: Any) -> str | None:
 
 def prefixed(speaker: str | None, text: str) -> str:
     """`[speaker]: text`, as WhisperX writes it, on one line."""
-    return one_line(text) if speaker is None else f"[{_bare(speaker)}]: {one_line(text)}"
+    return one_line(text) if speaker is None else f"[{bare(speaker)}]: {one_line(text)}"
 
 
 def unprefixed(text: str) -> tuple[str | None, str]:
@@ -69,7 +69,8 @@ def one_word(text: str) -> str:
     return "_".join(text.split()) or "_"
 
 
-def _bare(speaker: str) -> str:
+def bare(speaker: str) -> str:
+    """A name for within brackets: on one line, with round ones in place of its own."""
     return one_line(speaker).translate({ord("["): "(", ord("]"): ")"})
 
 

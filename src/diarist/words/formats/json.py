@@ -60,13 +60,25 @@ def from_document(document: Any, name: str = NO_NAME) -> Transcript:
 
 
 def parsed(text: str, name: str) -> Any:
-    """The document. Raises `FormatError` with `name:line`."""
+    """The document; of JSON lines the list of them. Raises `FormatError` with `name:line`."""
+    text = text.removeprefix("\ufeff")
     try:
-        return json.loads(text.removeprefix("\ufeff"))
+        return json.loads(text)
     except json.JSONDecodeError as error:
+        rows = _rows(text)
+        if rows:
+            return rows
         raise FormatError(f"{name}:{error.lineno}: not valid JSON: {error.msg}") from error
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{name}: not valid JSON: {error}") from error
+
+
+def _rows(text: str) -> list[Any]:
+    """What JSON lines hold, one value a line; nothing where they are none."""
+    try:
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    except (ValueError, RecursionError):
+        return []
 
 
 def _segment(utterance: Utterance) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from diarist.core.types import Transcript
+from diarist.errors import FormatError
 from diarist.formats.fields import NO_NAME, uri_of
 from diarist.words.formats import cues
 
@@ -16,4 +17,7 @@ def dumps(transcript: Transcript) -> str:
 
 def loads(text: str, *, name: str = NO_NAME) -> list[Transcript]:
     """One transcript, named after the file, an utterance a cue. Raises `FormatError` with `name:line`."""
-    return [Transcript(tuple(cues.read(text, name, "srt")), uri_of(name))]
+    utterances = tuple(cues.read(text, name, "srt"))
+    if not utterances and text.strip("\ufeff \r\n\t"):
+        raise FormatError(f"{name}: no subtitles: there is no line as 00:00:01,000 --> 00:00:02,500")
+    return [Transcript(utterances, uri_of(name))]

@@ -18,9 +18,15 @@ def dumps(transcript: Transcript) -> str:
     Raises `UsageError` where nothing is known of the times.
     """
     return "".join(
-        f"{one_word(transcript.uri)} 1 {one_word(u.speaker or NO_ONE)} {u.start:.3f} {u.end:.3f} {one_line(u.text)}\n"
+        f"{one_word(transcript.uri)} 1 {one_word(u.speaker or NO_ONE)} {u.start:.3f} {u.end:.3f} {_said(u.text)}\n"
         for u in timed(transcript, "stm")
     )
+
+
+def _said(text: str) -> str:
+    """A text, behind an empty label where its own beginning would be taken for one."""
+    text = one_line(text)
+    return f"<o> {text}" if text.startswith("<") else text
 
 
 def loads(text: str, *, name: str = NO_NAME) -> list[Transcript]:
