@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from diarist.core.types import Diarization, Turn
@@ -17,8 +18,11 @@ def turns_of(source: Any, *, exclusive: bool | None = None) -> list[Turn]:
 
     `exclusive` asks for at most one speaker at a time: the source's own exclusive turns, where it has them, else of the
     turns that overlap the more confident one and, of equal ones, the longer. None takes a source's own exclusive turns
-    and else the turns as they are; False never does. Raises `UsageError` where a turn lacks what it needs.
+    and else the turns as they are; False never does. Turns of nobody (None, or a gap in a frame) are passed over.
+    Raises `UsageError` where a turn lacks what it needs.
     """
+    if isinstance(source, (str, Path)):
+        raise UsageError(f"turns are a frame or a list, not a path: diarist.formats.read({str(source)!r}) has them")
     own = None if exclusive is False else getattr(source, "exclusive_speaker_diarization", None)
     if own is not None:
         return list(_turns(own))
@@ -35,8 +39,10 @@ def _turns(source: Any) -> Iterator[Turn]:
         yield from (_turn(s.start, s.end, label) for s, _, label in source.itertracks(yield_label=True))
     elif hasattr(source, "columns") or isinstance(source, Mapping):
         yield from _columns(source)
-    else:
+    elif isinstance(source, Iterable):
         yield from _items(source)
+    else:
+        raise UsageError(f"turns are a frame, a diarization or a list of turns, not {type(source).__name__}")
 
 
 def _columns(table: Any) -> Iterator[Turn]:
@@ -47,7 +53,8 @@ def _columns(table: Any) -> Iterator[Turn]:
         return
     trust = table["confidence"] if "confidence" in table else [1.0] * len(table["start"])
     for start, end, speaker, confidence in zip(table["start"], table["end"], table["speaker"], trust, strict=True):
-        yield _turn(start, end, speaker, confidence)
+        if not _is_nobody(speaker):
+            yield _turn(start, end, speaker, confidence)
 
 
 def _items(items: Iterable[Any]) -> Iterator[Turn]:
@@ -58,20 +65,27 @@ def _items(items: Iterable[Any]) -> Iterator[Turn]:
             missing = [name for name in ("start", "end", "speaker") if name not in item]
             if missing:
                 raise UsageError(f"a turn lacks '{missing[0]}': it needs start, end and speaker")
-            yield _turn(item["start"], item["end"], item["speaker"], item.get("confidence", 1.0))
+            if not _is_nobody(item["speaker"]):
+                yield _turn(item["start"], item["end"], item["speaker"], item.get("confidence", 1.0))
         else:
             try:
                 start, end, speaker = item
             except (TypeError, ValueError):
                 raise UsageError(f"a turn has a start, an end and a speaker; {item!r} has not") from None
-            yield _turn(start, end, speaker)
+            if not _is_nobody(speaker):
+                yield _turn(start, end, speaker)
+
+
+def _is_nobody(speaker: Any) -> bool:
+    """None, pandas' `NA`, and NaN, which is not what it is."""
+    return speaker is None or type(speaker).__name__ == "NAType" or bool(speaker != speaker)
 
 
 def _turn(start: Any, end: Any, speaker: Any, confidence: Any = 1.0) -> Turn:
     try:
         first, last, trust = float(start), float(end), float(confidence)
-    except (TypeError, ValueError):
-        raise UsageError(f"a turn from {start!r} to {end!r}: the times must be numbers") from None
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f"a turn from {start!r:.40} to {end!r:.40}: the times must be numbers") from None
     if math.isnan(first) or math.isnan(last):
         raise UsageError(f"the turn of {speaker!r} has a time that is not a number")
     return Turn(first, last, str(speaker), 1.0 if math.isnan(trust) else trust)

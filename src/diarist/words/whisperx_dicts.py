@@ -49,6 +49,10 @@ def assign_word_speakers(
     `diarist.words.strict`), and adds no confidence. Raises `UsageError` for a transcript that is none, turns without
     times, and where those rules would end in an exception.
     """
+    if strict and (sentences or max_change != math.inf):
+        raise UsageError("strict does as WhisperX does, which knows no sentences and no max_change: leave one out")
+    if speaker_embeddings is not None and not isinstance(speaker_embeddings, Mapping):
+        raise UsageError(f"speaker_embeddings has voices by speaker, and is no {type(speaker_embeddings).__name__}")
     result = _copied(transcript_result)
     turns = turns_of(diarize_df, exclusive=bool(exclusive) if strict else exclusive)
     if strict:
@@ -120,10 +124,15 @@ def _strictly(
 
 
 def _numbers(item: Mapping[str, Any], start: Any, end: Any) -> tuple[float, float]:
-    if not all(isinstance(time, (int, float, np.number)) for time in (start, end)):
-        text = str(item.get("word", item.get("text", "")))[:40]
-        raise UsageError(f"{text!r} goes from {start} to {end}: WhisperX's rules need numbers; leave out strict")
-    return float(start), float(end)
+    try:
+        if all(isinstance(time, (int, float, np.number)) for time in (start, end)):
+            return float(start), float(end)
+    except OverflowError:
+        pass
+    text = str(item.get("word", item.get("text", "")))[:40]
+    raise UsageError(
+        f"{text!r} goes from {start!s:.20} to {end!s:.20}: WhisperX's rules need numbers; leave out strict"
+    )
 
 
 def times_of(item: Mapping[str, Any]) -> Times:
@@ -135,7 +144,7 @@ def times_of(item: Mapping[str, Any]) -> Times:
 def _time(value: Any) -> float | None:
     try:
         time = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return None if math.isnan(time) else time
 
@@ -144,7 +153,7 @@ def _copied(transcript: Any) -> dict[str, Any]:
     """A transcript that can be written to, with its segments a list of dictionaries."""
     if not isinstance(transcript, Mapping):
         raise UsageError(f"a transcript is a dictionary with 'segments', not {type(transcript).__name__}")
-    result: dict[str, Any] = _copy(dict(transcript), {})
+    result: dict[str, Any] = _copy(transcript if isinstance(transcript, dict) else dict(transcript), {})
     result["segments"] = result.get("segments") or []
     for what, items in _lists(result):
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
@@ -164,8 +173,10 @@ def _copy(value: Any, copies: dict[int, Any]) -> Any:
     if not isinstance(value, (dict, list)):
         return value
     if id(value) not in copies:
+        new: Any = {} if isinstance(value, dict) else []
+        copies[id(value)] = new  # at once: it may hold itself
         if isinstance(value, dict):
-            copies[id(value)] = {key: _copy(item, copies) for key, item in value.items()}
+            new.update((key, _copy(item, copies)) for key, item in value.items())
         else:
-            copies[id(value)] = [_copy(item, copies) for item in value]
+            new.extend(_copy(item, copies) for item in value)
     return copies[id(value)]

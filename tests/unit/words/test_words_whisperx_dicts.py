@@ -2,7 +2,9 @@
 
 import copy
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -166,11 +168,45 @@ def test_strict_has_the_faults():
         ([3], {"segments": []}, "a turn has a start, an end and a speaker"),
         ([(math.nan, 1, "A")], {"segments": []}, "not a number"),
         ({"start": [0.0], "end": [1.0]}, {"segments": []}, "lack the column 'speaker'"),
+        ("talk.rttm", {"segments": []}, "not a path: diarist.formats.read"),
+        (Path("talk.rttm"), {"segments": []}, "not a path"),
+        (3, {"segments": []}, "a frame, a diarization or a list of turns, not int"),
+        ([(10**400, 1, "A")], {"segments": []}, "must be numbers"),
     ],
 )
 def test_what_cannot_be(turns, given_, message):
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError, match=message) as caught:
         assign_word_speakers(turns, given_)
+    assert len(str(caught.value)) < 200
+
+
+def test_what_does_not_go_together():
+    with pytest.raises(UsageError, match="leave one out"):
+        assign_word_speakers(TURNS, {"segments": []}, strict=True, sentences=True)
+    with pytest.raises(UsageError, match="voices by speaker, and is no list"):
+        assign_word_speakers(TURNS, {"segments": []}, [1.0])
+    with pytest.raises(UsageError, match=r"'w' goes from 1000.* to 2: WhisperX's rules need numbers"):
+        assign_word_speakers(TURNS, transcript(word(10**400, 2)), strict=True)
+
+
+@pytest.mark.parametrize("nobody", [None, math.nan, np.float32("nan")])
+def test_turns_of_nobody_are_passed_over(nobody):
+    result = assign_word_speakers([(0, 2, nobody), (0, 1, "A")], transcript(word(0, 2), word(1.5, 1.6)))
+    assert [w.get("speaker") for w in result["segments"][0]["words"]] == ["A", None]
+    frame = {"start": [0, 0], "end": [2, 1], "speaker": [nobody, "A"]}
+    assert assign_word_speakers(frame, transcript(word(0, 2), word(1.5, 1.6))) == result
+    pandas = pytest.importorskip("pandas")
+    for kind in ("object", "string", "category"):
+        table = pandas.DataFrame({**frame, "speaker": pandas.Series([None, "A"], dtype=kind)})
+        assert assign_word_speakers(table, transcript(word(0, 2), word(1.5, 1.6))) == result
+
+
+def test_a_transcript_that_holds_itself():
+    given_ = transcript(word(0, 1))
+    given_["self"] = given_
+    result = assign_word_speakers([(0, 2, "A")], given_)
+    assert result["self"] is result
+    assert "speaker" not in given_["segments"][0]
 
 
 NUMBERS = st.one_of(st.none(), st.floats(), st.integers(-5, 30), st.text(max_size=3), st.just(math.nan))
