@@ -47,12 +47,13 @@ def num_frames(frames: Axis, total: int) -> int:
 
 def moved_inside(spec: SegmentationSpec, chunks: Axis, total: int) -> int | None:
     """First sample of the last chunk of a recording of `total` samples, moved back by whole frames so that its last
-    frame is the recording's; None where it need not, or cannot, be moved.
+    frame is the recording's, and no sample is left out; None where it need not, or cannot, be moved.
 
     A model that hears the end of a recording followed by seconds of perfect silence does not know what to make of it.
     """
     last = chunks.first(chunks.count_covering(total) - 1)
-    moved = (num_frames(spec.frames, total) - spec.num_frames) * spec.frames.step
+    frame = spec.frames.step
+    moved = max(num_frames(spec.frames, total) - spec.num_frames, -(-(total - chunks.size) // frame)) * frame
     return moved if total > chunks.size and moved < last else None
 
 

@@ -1,7 +1,7 @@
 """Sections tile a recording, and every chunk is cut from one of them."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from diarist.core.protocols import SegmentationSpec
@@ -31,6 +31,7 @@ def test_sections_tile_the_recording_and_see_ahead(lengths, size, lookahead):
     st.sampled_from([1, 3, 16]),
     st.booleans(),
 )
+@example(7, 6, 1, 1, 1, True)  # the last chunk would have begun in a section that knows no end
 def test_every_chunk_is_in_one_batch_of_the_section_in_which_it_begins(total, size, step, section_size, most, inside):
     chunks = Axis(size, min(step, size))
     spec = SegmentationSpec(size, size // 2, Axis(2, 2), 3, 2)
