@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from diarist.core.types import Float32, Utterance, Word
-from diarist.errors import ExtraError, UsageError, WeightsError
+from diarist.errors import ExtraError, MissingError, UsageError, WeightsError
 from diarist.words.formats.fields import share_of
 from diarist.words.formats.json import from_document
 
@@ -57,18 +57,22 @@ class Recogniser(Protocol):
 def load_recogniser(config: AsrConfig | None = None, engine: str | None = None) -> Recogniser:
     """A recogniser with its weights: the engine named, else the first of `ENGINES` that is installed.
 
-    Raises `ExtraError` where none is installed, `WeightsError` where its weights cannot be had, `UsageError` for a
+    Raises `MissingError` where none is installed, or does not come up, `WeightsError` where its weights cannot be had, `UsageError` for a
     setting that it does not take.
     """
     if engine is not None and engine not in ENGINES:
         raise UsageError(f"unknown recogniser '{engine}': give one of {', '.join(ENGINES)}")
     wanted = [engine] if engine else list(ENGINES)
     found = next((name for name in wanted if importlib.util.find_spec(ENGINES[name]) is not None), None)
+    if found is None and engine == "whisperx":  # no extra of ours brings it
+        raise MissingError("transcribing with whisperx needs its package: pip install whisperx")
     if found is None:
         raise ExtraError(wanted[0], "transcribe", "transcribing")
     config = config or AsrConfig()
     try:
         return FasterWhisper(config) if found == "faster-whisper" else WhisperX(config)
+    except ImportError as error:
+        raise MissingError(f"{found} is installed, but cannot be imported: {_one_line(error)}") from error
     except (OSError, RuntimeError, ValueError) as error:
         if isinstance(error, UsageError):
             raise

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from diarist.core.types import Utterance, Word
-from diarist.errors import ExtraError, UsageError, WeightsError
+from diarist.errors import ExtraError, MissingError, UsageError, WeightsError
 from diarist.words import asr
 from diarist.words.asr import AsrConfig, load_recogniser
 
@@ -90,10 +90,19 @@ def installed(monkeypatch):
 def test_nothing_installed(installed):
     with pytest.raises(ExtraError, match=r"pip install 'diarist\[transcribe\]'"):
         load_recogniser()
-    with pytest.raises(ExtraError, match="whisperx"):
+    with pytest.raises(MissingError, match="pip install whisperx"):
         load_recogniser(engine="whisperx")
     with pytest.raises(UsageError, match="unknown recogniser 'vosk'"):
         load_recogniser(engine="vosk")
+
+
+def test_an_installation_that_is_broken(installed):
+    def model(*_, **__):
+        raise ModuleNotFoundError("No module named 'ctranslate2'")
+
+    installed("faster_whisper", WhisperModel=model)
+    with pytest.raises(MissingError, match="is installed, but cannot be imported: No module named 'ctranslate2'"):
+        load_recogniser()
 
 
 def test_faster_whisper(installed):

@@ -58,7 +58,7 @@ def loads(text: str, *, name: str = NO_NAME) -> list[Transcript]:
             values = {column: row[index].strip() for column, index in columns.items() if index < len(row)}
             recordings.setdefault(values.get("uri") or uri_of(name), []).append(_word(place, values))
     except csv.Error as error:
-        raise FormatError(f"{name}:{reader.line_num}: {error}") from error
+        raise FormatError(f"{name}:{reader.line_num}: {error} (is a quotation mark left open?)") from error
     return [Transcript(group(words), uri) for uri, words in recordings.items()]
 
 
