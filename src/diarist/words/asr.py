@@ -57,8 +57,8 @@ class Recogniser(Protocol):
 def load_recogniser(config: AsrConfig | None = None, engine: str | None = None) -> Recogniser:
     """A recogniser with its weights: the engine named, else the first of `ENGINES` that is installed.
 
-    Raises `MissingError` where none is installed, or does not come up, `WeightsError` where its weights cannot be had, `UsageError` for a
-    setting that it does not take.
+    Raises `MissingError` where none is installed, or it does not come up, `WeightsError` where its weights cannot be
+    had, `UsageError` for a setting that it does not take.
     """
     if engine is not None and engine not in ENGINES:
         raise UsageError(f"unknown recogniser '{engine}': give one of {', '.join(ENGINES)}")
