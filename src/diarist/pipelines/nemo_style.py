@@ -9,6 +9,7 @@ lacks can be asked for: a second speaker where two talk (`segmentation.overlap`)
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -115,6 +116,9 @@ class NemoStyleDiarizer:
         bounds = SpeakerBounds.of(num_speakers, min_speakers, max_speakers)
         if self.config.clustering.oracle_num_speakers and bounds.exact is None:
             raise UsageError("oracle_num_speakers asks for a count that is known: give num_speakers")
+        for name, seconds in (("offset", offset), ("duration", 0.0 if duration is None else duration)):
+            if not (isinstance(seconds, (int, float)) and math.isfinite(seconds) and seconds >= 0):
+                raise UsageError(f"{name} must be seconds, 0 or more, not {seconds!r}")
         given = None if speech is None else spans_of(speech)
         emitter_hooks = (*self.hooks, *hooks)
         with open_audio(audio, sample_rate=sample_rate, uri=uri) as reader:
@@ -197,7 +201,11 @@ class NemoStyleDiarizer:
 
 def spans_of(spans: Spans) -> Float64:
     """Stretches `(num, 2)` in order, those that meet joined. Raises `UsageError` where one ends before it starts."""
-    found = np.asarray(list(spans), np.float64).reshape(-1, 2)
+    try:
+        listed = np.asarray(list(spans), np.float64)
+        found = listed.reshape(len(listed), 2)
+    except (TypeError, ValueError):
+        found = np.full((1, 2), np.nan)
     if not (np.isfinite(found).all() and (found[:, 1] >= found[:, 0]).all()):
         raise UsageError("stretches of speech are (start, end) in seconds, the end not before the start")
     return speech.merged(found[found[:, 1] > found[:, 0]])

@@ -83,8 +83,10 @@ def test_given_speech_is_taken_as_it_is(talk):
     assert (
         diarizer()(samples, sample_rate=RATE, speech=[*backwards, (2.0, 3.0), (26.5, 99.0)]).turns[:-1] == result.turns
     )
-    with pytest.raises(UsageError, match="the end not before the start"):
-        diarizer()(samples, sample_rate=RATE, speech=[(3.0, 2.0)])
+    for wrong in ([(3.0, 2.0)], [(0.0, float("nan"))], [1.0, 2.0], [("a", "b")], "speech", [(0.0, 1.0, 2.0)], [3], 3):
+        with pytest.raises(UsageError, match="the end not before the start"):
+            diarizer()(samples, sample_rate=RATE, speech=wrong)
+    assert len(diarizer()(samples, sample_rate=RATE, speech=[])) == 0
 
 
 def test_parts_and_regions(talk):
@@ -99,6 +101,13 @@ def test_parts_and_regions(talk):
     beyond = diarizer()(samples, sample_rate=RATE, offset=60.0)
     assert len(beyond) == 0
     assert "begins at 60 s" in beyond.warnings[0]
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), "1"])
+def test_what_is_no_part(value):
+    for name in ("offset", "duration"):
+        with pytest.raises(UsageError, match=f"{name} must be seconds, 0 or more"):
+            diarizer()(np.zeros(RATE, np.float32), sample_rate=RATE, **{name: value})
 
 
 @pytest.mark.parametrize(
