@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from diarist.core.config import nearest
 from diarist.errors import ExtraError, UsageError, WeightsError
 from diarist.models import catalog
 from diarist.models.fetch import Progress, fetch, offline_by_environment
@@ -72,7 +73,8 @@ def resolve(
         return _from_hub(hub_id, offline or offline_by_environment())
     if text.startswith("hf:"):
         raise UsageError(f"'{text}' is no id of the hub: write hf:org/name[@revision][:file]")
-    return fetch(text)  # raises: it is not in the catalogue
+    models = [name for name, weights in catalog.CATALOG.items() if weights.kind in ("segmentation", "embedding", "vad")]
+    raise UsageError(f"unknown model '{text}'{nearest(text, models)}")
 
 
 def _from_hub(hub_id: HubId, offline: bool) -> Path:

@@ -23,13 +23,14 @@ UNIT = 0.01  # seconds in a frame of smoothed probabilities, and by which a stre
 
 
 def read_each(probabilities: Float32, frames: Axis, shift: float, duration: float) -> Float32:
-    """Probabilities of frames `(num_frames,)` read each `shift` seconds from 0 on, at the nearest middle of a frame."""
+    """Probabilities of frames `(num_frames,)` read each `shift` seconds from 0 on, at the nearest middle of a frame; one
+    that is NaN is read as 0."""
     num = int(np.ceil(duration / shift - 1e-9))
     if len(probabilities) == 0 or num <= 0:
         return np.zeros(0, np.float32)
     seconds = np.arange(num) * shift
     index = np.rint((seconds * frames.sample_rate - frames.start - frames.size / 2) / frames.step).astype(np.int64)
-    return probabilities[np.clip(index, 0, len(probabilities) - 1)]
+    return np.nan_to_num(probabilities[np.clip(index, 0, len(probabilities) - 1)], nan=0.0)
 
 
 def smooth(probabilities: Float32, *, window: float, shift: float, overlap: float, method: str) -> Float32:

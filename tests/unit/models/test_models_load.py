@@ -69,6 +69,9 @@ def test_unknown_words():
         load_embedding(precision="int4")
     with pytest.raises(UsageError, match="unknown model 'segmentation-3'; did you mean"):
         load_segmentation("segmentation-3")
+    with pytest.raises(UsageError, match=r"unknown model 'xyzzy'; known: segmentation-3\.0, ") as caught:
+        load_embedding("xyzzy")
+    assert "kokoro" not in str(caught.value)  # which is no model for a diarizer
 
 
 def test_the_other_kind():

@@ -103,6 +103,12 @@ def test_parts_and_regions(talk):
     assert "begins at 60 s" in beyond.warnings[0]
 
 
+@pytest.mark.parametrize("preset", ["general", "telephonic"])
+def test_a_model_that_knows_nothing(preset):
+    blind = FrameClassifier(lambda samples: np.full(len(samples) // 160, np.nan), Axis(160, 160))
+    assert len(diarizer(preset, vad=blind)(np.ones(3 * RATE, np.float32), sample_rate=RATE)) == 0
+
+
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), "1"])
 def test_what_is_no_part(value):
     for name in ("offset", "duration"):
