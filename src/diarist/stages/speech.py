@@ -23,8 +23,8 @@ UNIT = 0.01  # seconds in a frame of smoothed probabilities, and by which a stre
 
 
 def read_each(probabilities: Float32, frames: Axis, shift: float, duration: float) -> Float32:
-    """Probabilities of frames `(num_frames,)` read each `shift` seconds from 0 on, at the nearest middle of a frame; one
-    that is NaN is read as 0."""
+    """Probabilities of frames `(num_frames,)` read each `shift` seconds from 0 on, at the nearest middle of a frame;
+    NaN is read as 0."""
     num = int(np.ceil(duration / shift - 1e-9))
     if len(probabilities) == 0 or num <= 0:
         return np.zeros(0, np.float32)
