@@ -46,6 +46,7 @@ EXACT_WINDOWS = 4096  # above, float32 is worked on
 TESTED_WINDOWS = (75, 500)  # so many windows have the recordings whose speakers are tested: about one to six minutes
 TESTED_FB = 5 / 11  # of Fb, to find too many speakers
 TESTED_MOST = 24  # speakers
+DOUBT = 0.4  # a speaker of whom it is likelier than this that they are none goes: a person split is worse than merged
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class WindowVbx:
         labels = self.too_many(seeds, centered, embeddings)
         while (number := int(labels.max()) + 1) > max(1, least):
             doubt = self.test(self.features(labels, times, centered, embeddings))
-            if doubt.max() < 0.5:
+            if doubt.max() < DOUBT:
                 break
             labels = drop(labels, int(doubt.argmax()), embeddings)
         return nearest_voice(labels, embeddings, smallest) if number >= least else None

@@ -8,7 +8,16 @@ import pytest
 from diarist.core.config import replace_from
 from diarist.core.types import SpeakerBounds
 from diarist.errors import ConfigError
-from diarist.pipelines.cluster import CERTAINTY_BIAS, certainty, clustering_of, window_plda
+from diarist.pipelines.cluster import (
+    CALIBRATIONS,
+    CERTAINTY_BIAS,
+    TESTED,
+    certainty,
+    clustering_of,
+    speaker_test,
+    window_plda,
+)
+from diarist.pipelines.config import CALIBRATIONS as config_calibrations
 from diarist.pipelines.config import PipelineConfig
 from diarist.stages.assign import unit
 
@@ -64,9 +73,21 @@ def test_parts_that_do_not_fit_are_told():
         window_plda("mine")
 
 
-def test_a_plda_ships_for_the_default_model():
-    plda = window_plda(PipelineConfig().embedding.model)
+@pytest.mark.parametrize("calibration", CALIBRATIONS)
+def test_a_plda_ships_for_the_default_model(calibration):
+    plda = window_plda(PipelineConfig().embedding.model, calibration)
     assert (np.diff(plda.psi) <= 0).all() and plda.psi[-1] > 0 and np.isfinite(plda.projection).all()
+
+
+def test_calibrations_are_of_different_speech_and_only_one_tests_speakers():
+    model = PipelineConfig().embedding.model
+    assert set(CALIBRATIONS) == set(config_calibrations) and PipelineConfig().clustering.calibration in TESTED
+    assert not np.allclose(window_plda(model, "all").mu, window_plda(model, "permissive").mu)
+    assert speaker_test(model, "all") is not None and speaker_test(model, "permissive") is None
+    heard, _ = evidence(200, 3)
+    for calibration in CALIBRATIONS:
+        chosen = clustering_of(config(clustering__calibration=calibration), 192)
+        assert chosen(heard, SpeakerBounds()).labels.shape == (200,)
 
 
 def test_certainty_follows_the_margin_between_the_two_nearest_voices():
