@@ -57,7 +57,9 @@ class CountingConfig:
     max_rp_threshold: float = option(0.25, "largest share of the rows that a row is tied to", low=0.01, high=1.0)
     sparse_search_volume: int = option(10, "numbers of ties that are tried", low=2)
     maj_vote_spk_count: bool = option(False, "the count most frequent over all numbers of ties")
-    fixed_thres: float | None = option(None, "share of the rows that a row is tied to, where none is searched for")
+    fixed_thres: float | None = option(
+        None, "share of the rows that a row is tied to, where none is searched for", low=0.0, high=1.0
+    )
     embeddings_per_chunk: int = option(10_000, "longer recordings are clustered in chunks of so many", low=100)
 
 

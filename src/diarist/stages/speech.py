@@ -37,9 +37,12 @@ def smooth(probabilities: Float32, *, window: float, shift: float, overlap: floa
     """The `median` or `mean`, each 10 ms, of the probabilities of the windows that reach there. `(num_units,)`.
 
     `probabilities` `(num_frames,)` are those of windows of `window` seconds, each `shift` seconds; of those so many are
-    left out that neighbours share `overlap` of a window. Raises `ConfigError` where none can be left.
+    left out that neighbours share `overlap` of a window. Raises `ConfigError` where none can be left, and for shifts
+    that are not whole units.
     """
-    per_shift, size = int(shift / UNIT), int(window / UNIT + 1)
+    per_shift, size = round(shift / UNIT), int(window / UNIT + 1)
+    if abs(shift / UNIT - per_shift) > EDGE:
+        raise ConfigError(f"to be smoothed, probabilities must come each 10, 20, 30, ... ms, not each {shift:g} s")
     jump = int(int(size * (1 - overlap)) / per_shift) if per_shift else 0
     if jump < 1:
         raise ConfigError(

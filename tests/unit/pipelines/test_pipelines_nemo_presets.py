@@ -143,3 +143,11 @@ def test_every_option_has_help():
 
     for name, _, metadata in walk(nemo_presets.NemoStyleConfig()):
         assert metadata["help"], name
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5])
+def test_no_share_of_the_rows(share):
+    with pytest.raises(ConfigError, match=r"fixed_thres' must be between 0\.0 and 1\.0"):
+        resolve(changes={"clustering.fixed_thres": share})
+    assert resolve(changes={"clustering.fixed_thres": 0.1}).clustering.fixed_thres == 0.1
+    assert resolve(changes={"clustering.fixed_thres": None}).clustering.fixed_thres is None

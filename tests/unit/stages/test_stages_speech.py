@@ -71,6 +71,19 @@ def test_windows_that_cannot_overlap_so_much():
         speech.smooth(np.zeros(10, np.float32), window=0.15, shift=0.1, overlap=0.5, method="median")
 
 
+@pytest.mark.parametrize("shift", [0.29, 0.07, 0.01, 0.58])  # 0.29 / 0.01 is a little less than 29
+def test_smoothing_keeps_the_time(shift):
+    assert len(speech.smooth(np.zeros(100, np.float32), window=5.0, shift=shift, overlap=0.5, method="mean")) == round(
+        100 * shift / speech.UNIT
+    )
+
+
+@pytest.mark.parametrize("shift", [0.015, 0.0125, 0.004])
+def test_smoothing_of_what_has_another_rhythm(shift):
+    with pytest.raises(ConfigError, match=r"each 10, 20, 30, \.\.\. ms, not each"):
+        speech.smooth(np.zeros(10, np.float32), window=0.5, shift=shift, overlap=0.5, method="median")
+
+
 def test_stretches_that_meet_are_one():
     np.testing.assert_array_equal(speech.merged([(3, 4), (0, 2), (1, 1.5), (2, 2.5)]), [[0, 2.5], [3, 4]])
     assert speech.merged([]).shape == (0, 2)
