@@ -9,7 +9,8 @@ from diarist.core.types import Float32
 FULL_SCALE_LIMIT = 10.0
 """Peaks above this (20 dB over full scale) are no clipping any more: the sound was scaled as integers."""
 
-_ABSURD = 1e10
+ABSURD = 1e10
+"""Samples beyond this are no sound, but noise read as floats."""
 _CANCELLED = 0.1  # of the energy that unrelated channels would have in the mean, -10 dB
 _FADE = 0.01  # seconds
 
@@ -26,9 +27,9 @@ class Cleaner:
         if block.size == 0:
             return block
         peak = max(float(block.max()), -float(block.min()))  # NaN where there is one
-        if not peak <= _ABSURD:
+        if not peak <= ABSURD:
             with np.errstate(invalid="ignore"):
-                bad = ~(np.abs(block) <= _ABSURD)
+                bad = ~(np.abs(block) <= ABSURD)
             self.num_bad += int(bad.sum())
             block = np.where(bad, np.float32(0), block)
             peak = float(np.abs(block).max())

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarist.core.time import Axis
-from diarist.core.types import Diarization, Float32, Float64, Int64, Speaker, Turn
+from diarist.core.types import Diarization, Float32, Float64, Int64, Speaker, SpeakerBounds, Turn
 from diarist.pipelines.cluster import Clustering
 from diarist.pipelines.config import PipelineConfig
 from diarist.pipelines.decode import confidence
@@ -29,6 +29,7 @@ class Listening(Protocol):
 
     offline: PipelineConfig
     clustering: Clustering | None
+    bounds: SpeakerBounds
     frames: Axis
     maps: Axis
     num_local: int
@@ -93,7 +94,8 @@ def whole(session: Session, known: Known, parts: Listening, seconds: float, uri:
         names = [0]
     else:
         rows, middles = window_rows(session), times(session, parts.maps)
-        clusters, labels = cluster_rows(session.rows.sums[: len(session.rows)], rows, middles, parts.clustering)
+        sums = session.rows.sums[: len(session.rows)]
+        clusters, labels = cluster_rows(sums, rows, middles, parts.clustering, parts.bounds)
         voices, warnings = clusters.voices, clusters.warnings
         nearest = nearest_index(middles, parts.frames.middles(len(count)))
         by_frame, certainty = labels[nearest].astype(np.int32), clusters.certainty[rows][nearest]

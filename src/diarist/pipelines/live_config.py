@@ -19,7 +19,9 @@ class LiveSegmentation:
 
     model: str = option("segmentation-3.0", "catalogue name, ONNX file or hub id of the segmentation model")
     precision: str = option("int8", "arithmetic of the segmentation model", choices=PRECISIONS)
-    window: float | None = option(None, "seconds that the model hears in each step; the duration if not given")
+    window: float | None = option(
+        None, "seconds that the model hears in each step; at least a step, at most (and if not given) the duration"
+    )
     vad: str = option("silero", "a voice activity model that is heard too: silero, marblenet, an ONNX file, or none")
     vad_weight: float = option(0.3, "its share in the log-odds of speech", low=0.0, high=1.0)
     vad_bias: float = option(0.5, "added to the log-odds of speech where it is heard", low=-5.0, high=5.0)
@@ -61,7 +63,7 @@ class LiveConfig:
     least_new: float = option(0.0, "seconds of voice that it takes to be somebody new", low=0.0, tune=(0.0, 1.0))
     gamma: float = option(3.0, "how steeply unsure frames lose weight in an embedding", low=0.0)
     beta: float = option(10.0, "how steeply overlapped frames lose weight in an embedding", low=0.0)
-    max_speakers: int = option(20, "at most so many speakers are known at once", low=1)
+    max_speakers: int = option(20, "at most so many speakers are known at once, and found in the session", low=1)
     normalize_embedding_weights: bool = option(False, "weights reach from 0 to 1, for models that take a mask")
     recluster: float = option(
         20.0, "seconds between two revisions, in which the session is clustered anew; 0 for none", low=0.0
@@ -74,11 +76,6 @@ class LiveConfig:
     def __post_init__(self) -> None:
         if self.step > self.duration:
             raise ConfigError(f"'step' must be at most 'duration' ({self.duration:g} s), not {self.step:g}")
-        if not self.step <= self.window <= self.duration:
-            raise ConfigError(
-                f"'segmentation.window' must be between the step ({self.step:g} s) and the duration "
-                f"({self.duration:g} s), not {self.window:g}"
-            )
         latency = self.latency_seconds
         if not self.step - 1e-6 <= latency <= self.duration + 1e-6:
             raise ConfigError(
@@ -111,7 +108,8 @@ class LiveConfig:
     @property
     def window(self) -> float:
         """Seconds that the segmentation model hears in each step."""
-        return self.duration if self.segmentation.window is None else self.segmentation.window
+        asked = self.segmentation.window
+        return self.duration if asked is None else min(self.duration, max(self.step, asked))
 
     @property
     def window_samples(self) -> int:

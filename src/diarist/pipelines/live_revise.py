@@ -49,7 +49,9 @@ class Revision:
         return cls(due, found)
 
 
-def begin(session: Session, clustering: Clustering, maps: Axis, pool: Executor, now: int) -> Revision:
+def begin(
+    session: Session, clustering: Clustering, maps: Axis, pool: Executor, now: int, bounds: SpeakerBounds
+) -> Revision:
     """Cluster a session as it is now, at sample `now`, in a thread of `pool`."""
     num = len(session.rows)
     sums, sizes, row_of = session.rows.sums[:num].copy(), session.rows.sizes[:num], window_rows(session)
@@ -61,7 +63,7 @@ def begin(session: Session, clustering: Clustering, maps: Axis, pool: Executor, 
             owner = merged(sums, sizes, ROWS)
             small, row = joined(sums, sizes, owner)[0], owner[row_of]
         with single_threaded_algebra():
-            clusters, labels = cluster_rows(small, row, middles, clustering)
+            clusters, labels = cluster_rows(small, row, middles, clustering, bounds)
         total = np.zeros((len(clusters.voices), small.shape[1]))
         np.add.at(total, clusters.labels, small)
         return Found(labels, total)
@@ -69,7 +71,9 @@ def begin(session: Session, clustering: Clustering, maps: Axis, pool: Executor, 
     return Revision(now + round(HANDOVER * maps.sample_rate), pool.submit(found))
 
 
-def cluster_rows(sums: Float32, row_of: Int64, middles: Float64, clustering: Clustering) -> tuple[Clusters, Int64]:
+def cluster_rows(
+    sums: Float32, row_of: Int64, middles: Float64, clustering: Clustering, bounds: SpeakerBounds
+) -> tuple[Clusters, Int64]:
     """The clusters of rows `sums` `(num_rows, dimension)`, and the label of each window, which stands in row `row_of`
     `(num_windows,)` and has its middle at `middles` seconds."""
     number = np.maximum(np.bincount(row_of, minlength=len(sums)), 1)
@@ -87,5 +91,5 @@ def cluster_rows(sums: Float32, row_of: Int64, middles: Float64, clustering: Clu
         owners=np.full((len(sums), 2), -1, np.int64),
         voices={},
     )
-    clusters = clustering(evidence, SpeakerBounds())
+    clusters = clustering(evidence, bounds)
     return clusters, clusters.labels[row_of]

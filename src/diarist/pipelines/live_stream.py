@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diarist.audio.mixing import ABSURD
 from diarist.core.config import fingerprint, replace_from
 from diarist.core.time import SAMPLE_RATE
-from diarist.core.types import Diarization, Float32, Int64, Turn, Update
+from diarist.core.types import Diarization, Float32, Int64, SpeakerBounds, Turn, Update
 from diarist.errors import UsageError
 from diarist.pipelines import live_revise, presets
 from diarist.pipelines.cluster import Clustering, clustering_of
@@ -53,6 +54,7 @@ class Parts:
             self.clustering = clustering_of(self.offline, self.dimension, offline=offline)
         least = config.least_new * SAMPLE_RATE / self.frames.step
         self.thresholds = Thresholds(config.tau_active, config.rho_update, config.delta_new, config.max_speakers, least)
+        self.bounds = SpeakerBounds(most=config.max_speakers)
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
         self._pool_owner = 0
@@ -256,7 +258,9 @@ class Stream:
             return
         self._next_revision = now + round(parts.config.recluster * SAMPLE_RATE)
         if len(self._session.rows):
-            self._revision = live_revise.begin(self._session, parts.clustering, parts.maps, parts.pool, now)
+            self._revision = live_revise.begin(
+                self._session, parts.clustering, parts.maps, parts.pool, now, parts.bounds
+            )
 
     def _take_over(self) -> dict[str, str]:
         """Put right what is known of the speakers; who has turned out to be whom."""
@@ -315,11 +319,17 @@ def renumbered(names: Int64, gone: dict[int, int]) -> Int64:
 
 def checked(samples: Any) -> Float32:
     """Samples as they should be. Raises `UsageError` for any other."""
-    block: NDArray[Any] = np.asarray(samples)
+    try:
+        block: NDArray[Any] = np.asarray(samples)
+    except ValueError:
+        raise UsageError("a stream takes samples as one array of floats, not lists of different lengths") from None
     if block.ndim != 1:
         raise UsageError(f"a stream takes mono samples of the shape (num_samples,), not {block.shape}")
     if block.dtype.kind != "f":
         raise UsageError(f"a stream takes samples as floats in [-1, 1], not {block.dtype}: divide 16-bit ones by 32768")
-    if not np.isfinite(block).all():
+    peak = max(float(block.max()), -float(block.min())) if len(block) else 0.0  # NaN where there is one
+    if not np.isfinite(peak):
         raise UsageError("the samples hold NaN or infinity: a stream takes finite numbers only")
+    if peak > ABSURD:
+        raise UsageError(f"the samples reach {peak:.3g}, which is no sound: a stream takes floats in [-1, 1]")
     return np.array(block, dtype=np.float32)

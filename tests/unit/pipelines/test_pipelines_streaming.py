@@ -228,6 +228,19 @@ def test_nothing_and_silence_are_nobody(sound):
     assert last.session.uri == "quiet" and last.session.duration == len(sound) / RATE
 
 
+def test_no_more_speakers_are_found_in_a_session_than_may_be():
+    samples = recording(10, 5, seed=2)[0]
+    few = live(max_speakers=2)
+    assert len(few.diarize(samples, sample_rate=RATE).labels) == 2
+    assert len(live().diarize(samples, sample_rate=RATE).labels) > 2
+
+
+def test_the_window_of_a_preset_gives_way_to_what_is_asked_for():
+    assert resolve_live("fast").window == 3.0
+    assert resolve_live("fast", changes={"duration": 2.0}).window == 2.0
+    assert resolve_live("fast", changes={"step": 4.0}).window == 4.0
+
+
 @pytest.mark.parametrize(
     ("block", "words"),
     [
@@ -236,6 +249,9 @@ def test_nothing_and_silence_are_nobody(sound):
         (np.float32(0.5), "num_samples"),
         (np.array([0.0, np.nan], np.float32), "NaN"),
         (np.array([0.0, np.inf], np.float32), "infinity"),
+        (np.array([0.0, 1e30], np.float32), r"reach 1e\+30, which is no sound"),
+        (np.array([1e300]), "no sound"),
+        ([[0.1, 0.2], [0.3]], "one array"),
         (np.array(["a"]), "floats"),
         (None, "num_samples"),
     ],
