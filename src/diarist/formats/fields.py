@@ -10,6 +10,7 @@ from pathlib import PurePath
 from diarist.core.types import Turn
 from diarist.errors import FormatError
 
+MOST = 1e15  # seconds; no time of anything is further away
 NO_NAME = "<text>"
 """The name of a text that comes from no file."""
 
@@ -26,12 +27,12 @@ class Place:
         return FormatError(f"{self.name}:{self.line}: {what}")
 
     def number(self, text: str, field: str) -> float:
-        """A finite number. Raises `FormatError` naming the field."""
+        """A number that a clock can show. Raises `FormatError` naming the field."""
         try:
             value = float(text)
         except ValueError:
             value = math.nan
-        if not math.isfinite(value):
+        if not abs(value) <= MOST:
             raise self.error(f"the {field} must be a number, not {shown(text)}")
         return value
 

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from diarist.core.types import Float64, Int64, Turn
 
 PER_SECOND = 1_000_000  # ticks of the clock on which times are compared
-LONGEST = 1e9  # seconds; times further out are brought in, so that sums of ticks stay exact
+LONGEST = 4e9  # seconds, seconds since 1970 among them; times further out are brought in, so that sums stay exact
 MOST_PAIRS = 1_000_000  # of spans and turns in memory at once
 AT_THE_EDGE = 0.7  # confidence in the nearest turn where it touches (measured: benchmarks/words_rules.py)
 NOBODY = -1

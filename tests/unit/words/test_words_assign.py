@@ -111,6 +111,13 @@ def test_backwards_unknown_and_nothing():
     assert choose([1e300], [math.inf], turns).name(0) == "B"
 
 
+def test_seconds_since_1970():
+    now = 1_763_640_000.0
+    turns = [Turn(now, now + 1.5, "A"), Turn(now + 1.5, now + 3, "B")]
+    choice = choose([now + 0.1, now + 1.4, now + 1.3], [now + 0.4, now + 1.9, now + 1.6], turns)
+    assert [choice.name(index) for index in range(3)] == ["A", "B", "A"]
+
+
 def test_confidence():
     turns = [Turn(0, 10, "A", 0.8), Turn(5, 10, "B", 0.6)]
     choice = choose([1, 6, 9.5, 11.0, 7.0], [2, 7, 10.5, 12.0, 7.0], turns)

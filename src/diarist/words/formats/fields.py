@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from diarist.errors import FormatError
-from diarist.formats.fields import one_line, shown
+from diarist.formats.fields import MOST, one_line, shown
 
 NO_ONE = "<NA>"
 """What formats with a field for the speaker have in it where nobody is named."""
@@ -19,7 +19,7 @@ _PREFIX = re.compile(r"\s*\[([^\[\]]+)\]:\s?")
 def time_of(value: Any, where: str, field: str) -> float | None:
     """Seconds: a number, its text, or a clock (`01:02:03.5`); None for what says nothing (null, NaN, "").
 
-    Raises `FormatError` for anything else, and for what is not finite.
+    Raises `FormatError` for anything else, and for what no clock can show.
     """
     if value is None or value == "":
         return None
@@ -28,7 +28,7 @@ def time_of(value: Any, where: str, field: str) -> float | None:
         time = _finite(value)
     elif isinstance(value, str):
         time = _read(value.strip())
-    if time is None or math.isinf(time):
+    if time is None or abs(time) > MOST:
         raise FormatError(f"{where}the {field} must be a time in seconds, not {shown(str(value))}")
     return None if math.isnan(time) else time
 
