@@ -140,4 +140,8 @@ def _path(place: Place, value: dict[str, Any], key: str, folder: Path) -> Path |
 
 def _beside(path: Path, folder: Path) -> Path:
     """The path as it is, or beside the manifest where nothing is there."""
-    return path if path.is_absolute() or path.exists() else folder / path
+    try:
+        as_it_is = path.is_absolute() or path.exists()
+    except OSError:  # no name for a file: whoever opens it says so
+        as_it_is = True
+    return path if as_it_is else folder / path

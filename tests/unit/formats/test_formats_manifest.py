@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,11 @@ LINE = (
     '{"audio_filepath": "talks/a.wav", "offset": 1.5, "duration": 20, "label": "infer", "text": "-", '
     '"num_speakers": 2, "rttm_filepath": "a.rttm", "uem_filepath": null, "ctm_filepath": null}'
 )
+
+
+def test_names_that_no_system_takes():
+    (line,) = manifest.loads(json.dumps({"audio_filepath": "a" * 5000 + ".wav", "rttm_filepath": "b" * 5000}))
+    assert line.audio.name == "a" * 5000 + ".wav"
 
 
 def test_what_a_line_says(tmp_path):

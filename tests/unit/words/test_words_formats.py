@@ -341,6 +341,13 @@ def test_json_lines():
         formats.loads('{"segments": []}\n}')
 
 
+@pytest.mark.parametrize("format", ["srt", "vtt"])
+def test_arrows_in_a_cue(format):
+    transcript = Transcript((Utterance("left ---> right --> up", 0.0, 1.0, "a-->b"),), "talk")
+    (back,) = formats.loads(formats.dumps(transcript, format), format)
+    assert spoken(back) == [("a->b", "left -> right -> up")]
+
+
 def test_blocks_of_webvtt_that_are_no_cues():
     text = "WEBVTT\n\nNOTE\nthis --> that\n\nSTYLE\n::cue { --> }\n\nNOTED\n00:01.000 --> 00:02.000\nNOTE it down\n"
     assert formats.loads(text)[0].utterances == (Utterance("NOTE it down", 1.0, 2.0),)

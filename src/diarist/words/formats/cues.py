@@ -25,7 +25,7 @@ def written(transcript: Transcript, format: str, point: str) -> Iterator[tuple[s
     for utterance in shortened(
         Transcript(timed(transcript, format), language=transcript.language), 2 * LINE
     ).utterances:
-        said = prefixed(utterance.speaker, utterance.text.replace("-->", "->"))
+        said = re.sub("-{2,}>", "->", prefixed(utterance.speaker, utterance.text))  # a cue holds no arrow of a cue
         wrapped = textwrap.wrap(said, LINE + 12, break_long_words=False, break_on_hyphens=False) or ["_"]
         start = utterance.start or 0.0
         end = start if utterance.end is None else utterance.end
