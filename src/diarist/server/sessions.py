@@ -89,6 +89,7 @@ class Session:
         self._lock = threading.Lock()
         self._raw: deque[bytes] = deque()
         self._raw_bytes = 0
+        self._part = b""  # of a sample, until its rest comes
         self._decoder = PcmDecoder(hello)
         self._flushed = False
         self._warned_loud = False
@@ -124,8 +125,9 @@ class Session:
                 raise Refusal("bad_message", "sound came after 'end'")
             return  # it was on its way when the session ended
         size = self.hello.frame_size
-        if len(data) % size:
-            raise Refusal("bad_audio", f"{len(data)} bytes are no whole number of samples of {size} bytes")
+        data = self._part + data
+        whole = len(data) - len(data) % size
+        data, self._part = data[:whole], data[whole:]
         room = int(self.limits.max_length * self.hello.sample_rate) - self.received
         data = data[: room * size]
         self.received += len(data) // size
@@ -166,6 +168,7 @@ class Session:
         if self.wire is not None:
             self.wire.close(Refusal("replaced", "somebody goes on with this session over another socket"))
         self.wire = wire
+        self._part = b""  # the client sends what follows `received`
         self.waits = False
         self.last_seen = time.monotonic()
 

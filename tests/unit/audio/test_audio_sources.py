@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -218,6 +220,19 @@ def test_words_and_the_sources_they_mean(stereo, monkeypatch):
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(AudioError, match="pipe some in"):
         open_source("-")
+
+
+def test_a_program_may_end_while_standard_input_is_still_open():
+    script = (
+        "from diarist.audio.sources import PcmSource, ReadAhead\n"
+        "ahead = ReadAhead(PcmSource())\n"
+        "for block in ahead:\n"
+        "    ahead.stop()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdin.write(bytes(2 * RATE))
+        process.stdin.flush()
+        assert process.wait(30) == 0, process.stderr.read()
 
 
 def test_read_ahead_gives_the_same_blocks_and_the_error_after_them(stereo):

@@ -97,13 +97,18 @@ def test_sound_after_the_end_is_refused():
     on_loop(body)
 
 
-def test_half_a_sample_is_refused_and_nothing_of_it_counts():
+def test_half_a_sample_waits_for_its_rest_and_a_new_wire_sends_it_whole():
     async def body(session, wire):
-        with pytest.raises(Refusal, match="33 bytes are no whole number of samples of 2 bytes"):
-            session.accept(b"\0" * 33)
-        assert session.received == 0
-        session.accept(b"")
-        assert session.received == 0
+        for data in (b"\0" * 33, b"", b"\0", b"\0" * 3):
+            session.accept(data)
+        assert session.received == 18
+        session.attach(Wire())
+        session.accept(b"\0" * 2)
+        assert session.received == 19
+        session.accept(b"\0")
+        session.end()
+        await work(session)
+        assert session.over and session.received == 19
 
     on_loop(body)
 

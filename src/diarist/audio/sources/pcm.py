@@ -94,7 +94,7 @@ class PcmSource(BlockSource):
         if file is None:
             if sys.stdin is None or sys.stdin.isatty():
                 raise AudioError("'-' reads sound from standard input: pipe some in, as in: arecord ... | ...")
-            file = sys.stdin.buffer
+            file = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)  # no lock: Python may end while a thread reads it
         self._file, self._rate, self._encoding, self._num_channels = file, sample_rate, encoding, num_channels
         self._closed = False
 
