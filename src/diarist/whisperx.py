@@ -252,6 +252,8 @@ def _sound(audio: Any) -> tuple[Any, int | None]:
         audio = audio.detach().cpu().numpy()
     if not isinstance(audio, np.ndarray):
         raise UsageError(f"audio must be a path, or samples at {SAMPLE_RATE} Hz, not {type(audio).__name__}")
+    if audio.dtype in (np.int64, np.uint64):  # 16-bit samples that numpy made wide would be silence on that scale
+        raise UsageError(f"samples of {audio.dtype} have no known scale: give floats from -1 to 1, or int16")
     return (audio.T if audio.ndim == 2 and audio.shape[0] < audio.shape[1] else audio), SAMPLE_RATE
 
 

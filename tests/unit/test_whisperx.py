@@ -164,6 +164,8 @@ def test_a_path_and_arrays_give_the_same(tmp_path, meeting):
 def test_what_is_no_audio():
     with pytest.raises(UsageError, match="a path, or samples at 16000 Hz, not int"):
         DiarizationPipeline()(3)
+    with pytest.raises(UsageError, match="samples of int64 have no known scale"):
+        DiarizationPipeline()(np.ones(RATE, np.int64))
 
 
 @pytest.mark.parametrize(
