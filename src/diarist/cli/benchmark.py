@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diarist.cli.flags import add_config, given
-from diarist.cli.live_flags import add_values
+from diarist.cli.live_flags import MODELS, add_scored, add_values, runtime_of, values_of
 from diarist.cli.scoring import add_scoring, convention_of
 from diarist.core.events import Event
 from diarist.errors import DiaristError, UsageError
@@ -42,13 +42,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--output", "-o", metavar="DIR", type=Path, help="write turns, report.json, report.csv; what is there is kept"
     )
     parser.add_argument("--overwrite", action="store_true", help="do everything again, whatever is in --output")
-    parser.add_argument("--num-workers", metavar="N", type=int, default=1, help="processes (default: 1)")
+    parser.add_argument("--num-workers", metavar="N", type=int, default=1, help="processes (default: 1; 0 is 1)")
     parser.add_argument("--json", action="store_true", help="print JSON (rates are fractions of 1), not tables")
     _add_systems(parser)
+    add_scored(parser)
     add_scoring(parser, breakdown=True)
     add_config(parser, "speed", RuntimeConfig())
     add_values(parser, "the answer of every --live (defaults are those of balanced; models as below)")
-    add_config(parser, "the answer of every --system (defaults are those of balanced)", PipelineConfig())
+    add_config(
+        parser, "the answer of every --system (defaults are those of balanced)", PipelineConfig(), aliases=MODELS
+    )
 
 
 def _add_systems(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +74,7 @@ def _add_systems(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="[NAME=]PRESET",
         help=f"a live pipeline, fed step by step: {', '.join(LIVE_PRESETS)}, or a preset file; may be given again. "
-        "--step, --latency, --tau-active and so on mean one live pipeline, where nothing else is named",
+        "--step, --latency, --tau-active, --batch-size and so on mean one live pipeline, where nothing else is named",
     )
     group.add_argument(
         "--batch-size",
@@ -116,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
             convention=convention,
             uem=uem,
             output=args.output,
-            num_workers=args.num_workers,
+            num_workers=args.num_workers or 1,
             overwrite=args.overwrite,
             tell=progress,
             warnings=warnings,
@@ -145,10 +148,10 @@ def _systems(args: argparse.Namespace) -> list[System]:
     from diarist.evaluation.systems import Command, Offline
 
     live = {name: value for name, value in given(args, LiveConfig()).items() if "." not in name}
-    if live and not (args.systems or args.live or args.commands):
+    if (live or args.batch_size > 1) and not (args.systems or args.live or args.commands):
         args.live = [live_presets.DEFAULT]
     _check_systems(args, live)
-    changes, runtime = given(args, PipelineConfig()), _runtime(args)
+    changes, runtime = values_of(args, PipelineConfig()), _runtime(args)
     systems: list[System] = []
     for text in args.systems or ([] if args.live or args.commands else [presets.DEFAULT]):
         name, value, file = _preset_of(text)
@@ -182,7 +185,7 @@ def _check_systems(args: argparse.Namespace, live: Mapping[str, Any]) -> None:
 def _live_systems(args: argparse.Namespace, before: Sequence[System], runtime: RuntimeConfig) -> list[System]:
     from diarist.evaluation.live import Live
 
-    changes, systems = given(args, LiveConfig()), list(before)
+    changes, systems = values_of(args, LiveConfig()), list(before)
     for text in args.live:
         name, value, file = _preset_of(text)
         config = live_presets.resolve_live(live_presets.DEFAULT if file else value, file, changes)
@@ -199,13 +202,12 @@ def _preset_of(text: str) -> tuple[str | None, str, Path | None]:
 
 def _runtime(args: argparse.Namespace) -> RuntimeConfig:
     """As given; workers share the cores, unless they were told how many to take."""
-    from diarist.core.config import replace_from
     from diarist.pipelines.offline import num_cores
 
-    if args.num_workers < 1:
+    if args.num_workers < 0:
         raise UsageError(f"--num-workers must be 1 or more, not {args.num_workers}")
-    runtime = replace_from(RuntimeConfig(), given(args, RuntimeConfig()))
-    share = max(1, num_cores() // args.num_workers)
+    runtime = runtime_of(args)
+    share = max(1, num_cores() // (args.num_workers or 1))
     return runtime if runtime.num_threads else dataclasses.replace(runtime, num_threads=share)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from types import MappingProxyType
+from typing import Any
 
 from diarist.cli.flags import add_config, given
 from diarist.core.config import replace_from
@@ -23,7 +24,8 @@ KINDS = MappingProxyType(
 """What `--pipeline` takes, in our words and in diart's."""
 
 _THRESHOLDS = {"tau_active": ("--tau",), "rho_update": ("--rho",), "delta_new": ("--delta",)}  # diart's older names
-_MODELS = {"segmentation.model": ("--segmentation",), "embedding.model": ("--embedding",)}
+MODELS = {"segmentation.model": ("--segmentation",), "embedding.model": ("--embedding",)}
+"""What diart calls the flags of our models."""
 _SAME_WEIGHTS = {"pyannote/segmentation-3.0": "segmentation-3.0"}
 
 
@@ -46,6 +48,21 @@ def add_pipeline(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="diarization (SpeakerDiarization, the default): who speaks; speech (VoiceActivityDetection): whether",
     )
+    _add_machine(parser)
+
+
+def add_scored(parser: argparse.ArgumentParser) -> None:
+    """What diart's benchmark and tuner take of these, where who speaks is scored."""
+    parser.add_argument(
+        "--pipeline",
+        choices=[name for name, kind in KINDS.items() if kind == "diarization"],
+        metavar="NAME",
+        help="diart's name for what is done here: SpeakerDiarization",
+    )
+    _add_machine(parser)
+
+
+def _add_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cpu", action="store_true", help="diart's name for --device cpu")
     parser.add_argument("--hf-token", metavar="TOKEN", help="for models of the hub that ask for one (HF_TOKEN)")
 
@@ -57,19 +74,23 @@ def add_config_flags(parser: argparse.ArgumentParser) -> None:
         parser,
         "the answer (defaults are those of balanced; a preset may change them)",
         LiveConfig(),
-        aliases={**_THRESHOLDS, **_MODELS},
+        aliases={**_THRESHOLDS, **MODELS},
     )
 
 
 def config_of(args: argparse.Namespace) -> LiveConfig:
     """The preset, the preset file and the single values of a command line. Raises `UsageError`, `ConfigError`."""
+    return live_presets.resolve_live(args.preset, args.preset_file, values_of(args, LiveConfig()))
+
+
+def values_of(args: argparse.Namespace, config: Any) -> dict[str, Any]:
+    """What was given of a configuration, models of diart's among it; the token for the hub is set."""
     if args.hf_token and args.hf_token.lower() not in ("true", "false"):
         os.environ["HF_TOKEN"] = args.hf_token
-    values = {
-        name: _SAME_WEIGHTS.get(value, value) if name in _MODELS else value
-        for name, value in given(args, LiveConfig()).items()
+    return {
+        name: _SAME_WEIGHTS.get(value, value) if name in MODELS else value
+        for name, value in given(args, config).items()
     }
-    return live_presets.resolve_live(args.preset, args.preset_file, values)
 
 
 def runtime_of(args: argparse.Namespace) -> RuntimeConfig:

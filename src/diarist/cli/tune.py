@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diarist.cli.flags import add_config, given
-from diarist.cli.live_flags import add_values
+from diarist.cli.flags import add_config
+from diarist.cli.live_flags import MODELS, add_scored, add_values, runtime_of, values_of
 from diarist.cli.scoring import add_scoring, convention_of
 from diarist.core.config import read_file
 from diarist.errors import DiaristError, UsageError
@@ -20,6 +20,7 @@ from diarist.pipelines.live_presets import LIVE_PRESETS
 if TYPE_CHECKING:
     from diarist.evaluation.tune import Plan
 
+_DIARTS = ("tau_active", "rho_update", "delta_new")
 HELP = "find parameters that fit one's own recordings, and say whether the gain holds on others"
 
 
@@ -42,8 +43,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--live",
         action="store_true",
-        help=f"tune the live pipeline, by what it settles on the way; --preset is one of {', '.join(LIVE_PRESETS)}",
+        help=f"tune the live pipeline, by what it settles on the way; --preset is one of {', '.join(LIVE_PRESETS)}. "
+        f"Meant too where --params has one of {', '.join(_DIARTS)}, or a --batch-size is given",
     )
+    add_scored(parser)
+    parser.add_argument("--batch-size", metavar="N", type=int, help="diart's; changes nothing here")
     parser.add_argument("--preset-file", metavar="FILE", help="a TOML or JSON file of values on top of the preset")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--json", action="store_true", help="print the report as JSON, not a table")
@@ -51,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_scoring(parser, breakdown=False)
     add_config(parser, "speed", RuntimeConfig())
     add_values(parser, "the live answer at the start, with --live (defaults are those of balanced; models as below)")
-    add_config(parser, "the answer at the start (defaults are those of balanced)", PipelineConfig())
+    add_config(parser, "the answer at the start (defaults are those of balanced)", PipelineConfig(), aliases=MODELS)
 
 
 def _add_search(parser: argparse.ArgumentParser) -> None:
@@ -129,6 +133,7 @@ def _plan(args: argparse.Namespace) -> Plan:
 
     if not 0 <= args.collar < float("inf"):
         raise UsageError(f"the collar must be 0 or more seconds, not {args.collar}")
+    args.live = args.live or args.batch_size is not None or not set(_DIARTS).isdisjoint(_params(args))
     base = _base(args)
     preset = read_file(args.preset_file).get("preset", args.preset) if args.preset_file else args.preset
     uem = read_uem(args.uem) if args.uem else None
@@ -141,7 +146,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         items,
         args.output,
         base,
-        [name for text in args.params or () for name in text.split(",") if name],
+        _params(args),
         _ranges(args.ranges),
         preset=preset,
         num_trials=args.num_trials,
@@ -152,15 +157,19 @@ def _plan(args: argparse.Namespace) -> Plan:
         seed=args.seed,
         convention=convention_of(args),
         uem=uem,
-        runtime=RuntimeConfig(**given(args, RuntimeConfig())),
+        runtime=runtime_of(args),
         cache=args.cache,
         heartbeat=args.heartbeat,
     )
 
 
+def _params(args: argparse.Namespace) -> list[str]:
+    return [name for text in args.params or () for name in text.split(",") if name]
+
+
 def _base(args: argparse.Namespace) -> PipelineConfig | LiveConfig:
     """Where to start: offline or, with --live, live. Raises `UsageError` for options of the other pipeline."""
-    live, offline = given(args, LiveConfig()), given(args, PipelineConfig())
+    live, offline = values_of(args, LiveConfig()), values_of(args, PipelineConfig())
     stray = [name for name in (offline if args.live else live) if name not in (live if args.live else offline)]
     if stray:
         flag = stray[0].replace(".", "-").replace("_", "-")

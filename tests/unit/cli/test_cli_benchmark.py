@@ -120,6 +120,13 @@ def test_live_pipelines_with_the_options_of_diart(data, toys, capsys):
     assert "delay s p95" in told
 
 
+def test_a_command_line_of_diarts(data, toys, capsys):
+    options = ("--pipeline", "SpeakerDiarization", "--segmentation", "pyannote/segmentation-3.0", "--batch-size", "32")
+    assert run(data, *options, "--cpu", "--hf-token", "true", "--num-workers", "0", "--json") == 0
+    values = json.loads(capsys.readouterr().out)["systems"]
+    assert values["live-balanced"]["settings"]["config"]["segmentation"]["model"] == "segmentation-3.0"
+
+
 def test_what_fails_is_told_and_is_exit_code_1(data, toys, capsys):
     (data / "two.wav").write_bytes(b"no sound")
     (data / "more.wav").write_bytes(b"no reference")
@@ -172,7 +179,7 @@ def test_systems_by_preset_file_and_options(tmp_path):
         (["--live", "blanced"], "unknown live preset 'blanced'; did you mean 'balanced'"),
         (["--live", "balanced", "--attribute"], "--attribute swaps stages of our offline pipeline: a --live"),
         (["--live", "balanced", "--turns-onset", "0.4"], "--turns-onset changes a --system, and none was given"),
-        (["--batch-size", "32"], "--batch-size is of a --live, and none was given"),
+        (["--system", "fast", "--batch-size", "32"], "--batch-size is of a --live, and none was given"),
         (["--live", "balanced", "--batch-size", "0"], "--batch-size must be 1 or more"),
         (["--system", "blanced"], "unknown preset 'blanced'; did you mean 'balanced'"),
         (["--system", "a=fast", "--system", "a=balanced"], "two systems are called 'a'"),
@@ -182,7 +189,7 @@ def test_systems_by_preset_file_and_options(tmp_path):
             ["--command", "cat {audio}", "--clustering-Fa", "1"],
             "--clustering-Fa changes a --system, and none was given",
         ),
-        (["--num-workers", "0"], "--num-workers must be 1 or more"),
+        (["--num-workers", "-1"], "--num-workers must be 1 or more"),
         (["--collar", "nan"], "collar"),
         (["--clustering-threshold", "9"], "clustering.threshold"),
     ],

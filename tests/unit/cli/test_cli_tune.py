@@ -99,11 +99,29 @@ def test_the_plan_is_what_was_asked_for(data, tmp_path):
     assert wanted.convention.uem == "only.uem" and wanted.runtime.num_threads == 1 and wanted.num_trials == 100
 
 
+def test_a_command_line_of_diarts(data, tmp_path):
+    options = [
+        "--batch-size",
+        "32",
+        "--hparams",
+        "tau_active",
+        "delta_new",
+        "--num-iter",
+        "3",
+        "--latency",
+        "5",
+        "--cpu",
+    ]
+    wanted = tune._plan(arguments(data, tmp_path / "out", *options, "--pipeline", "SpeakerDiarization"))
+    assert [p.name for p in wanted.parameters] == ["tau_active", "delta_new"]
+    assert (wanted.num_trials, wanted.base.latency, wanted.runtime.device) == (3, 5.0, "cpu")
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
         (["--range", "Fb"], UsageError, "--range takes NAME=LOW:HIGH"),
-        (["--params", "tau_active"], ConfigError, "unknown parameter 'tau_active'"),
+        (["--params", "tau"], ConfigError, "unknown parameter 'tau'"),
         (["--collar", "-1"], UsageError, "the collar"),
         (["--preset", "blanced"], UsageError, "did you mean 'balanced'"),
         (["--num-trials", "0"], UsageError, "cannot tune with 0 trials"),
