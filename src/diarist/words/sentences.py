@@ -16,6 +16,7 @@ from diarist.words.assign import LONGEST, NOBODY, Choice
 PAUSE = 2.0  # seconds; who is silent so long has ended his sentence
 MOST_WORDS = 60  # a longer stretch without a full stop is no sentence, and is left alone
 SHORTEST = 0.05  # seconds that a word without length counts in the vote
+ROUNDING = 1e-9  # by which a half may be more than a half
 ENDS = frozenset(".?!…。？！．｡؟۔।॥։؛።")
 """What a sentence ends with, in the scripts that Whisper writes."""
 
@@ -65,7 +66,7 @@ def _majority(speakers: Int64, weight: Float64, least: float = 0.5) -> int:
         return NOBODY
     share = np.bincount(speakers[known], weight[known]) / weight[known].sum()
     best = int(np.argmax(share))
-    return best if share[best] > least else NOBODY
+    return best if share[best] > least + ROUNDING else NOBODY
 
 
 def sentences(texts: Sequence[str], starts: Float64, ends: Float64) -> Iterator[slice]:

@@ -81,3 +81,11 @@ def test_sentences_go_on_over_utterances():
     named = assign(Transcript((first, second)), turns, sentences=True)
     assert [word.speaker for word in named.words] == list("AAAAAAA")
     assert [utterance.speaker for utterance in named.utterances] == ["A", "A"]
+
+
+def test_a_half_is_no_majority_however_it_is_rounded():
+    times = [(9.45, 9.75), (9.8, 10.1), (10.3, 10.8), (10.8, 11.3)]  # 0.8 s each, but for the last bits
+    words = tuple(Word(text, *pair) for text, pair in zip(["f", "g", "f", "h."], times, strict=True))
+    turns = [Turn(9.4, 9.78, "A"), Turn(9.78, 10.8, "B"), Turn(10.8, 11.5, "A")]
+    named = assign(Transcript((Utterance("f g f h.", 9.45, 11.3, words=words),)), turns, sentences=True)
+    assert [word.speaker for word in named.words] == ["A", "B", "B", "A"]
