@@ -33,6 +33,8 @@ from diarist.stages.aggregate import Heard, aggregate
 from diarist.stages.assign import NOBODY
 from diarist.stages.online import Known, Thresholds, assign, revise
 
+PIECE = 64  # columns of a restored stream's pools that are dropped together
+
 
 class Parts:
     """What all streams of a `LiveDiarizer` share: networks, geometry, clustering."""
@@ -198,7 +200,7 @@ class Stream:
         stream._settled, stream._next_revision = facts["settled"], facts["next_revision"]
         stream._waiting = [arrays["waiting"]] if len(arrays["waiting"]) else []
         stream._num_waiting = len(arrays["waiting"])
-        pools = [arrays["pools"]] if arrays["pools"].size else []
+        pools = pieces_of(arrays["pools"])
         opinion = None
         if "odds" in arrays:
             opinion = Opinion(arrays["odds"], facts["num_odds"], (arrays["vad_context"], arrays["vad_hidden"]))
@@ -307,6 +309,12 @@ def merged(updates: Sequence[Update]) -> Update:
         renamed = {old: update.renamed.get(new, new) for old, new in renamed.items()} | dict(update.renamed)
     final = tuple(turn for update in updates for turn in update.final)
     return dataclasses.replace(updates[-1], final=final, renamed=renamed)
+
+
+def pieces_of(pools: Float32) -> list[Float32]:
+    """Columns `(1, channels, num)` in small parts, each of which is dropped once it is old."""
+    num = pools.shape[2]
+    return [pools[:, :, at : at + PIECE].copy() for at in range(0, num, PIECE)] if pools.size else []
 
 
 def renumbered(names: Int64, gone: dict[int, int]) -> Int64:

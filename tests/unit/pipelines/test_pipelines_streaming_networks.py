@@ -168,3 +168,13 @@ def test_the_window_can_be_shorter_than_the_duration():
     for wrong in (0.2, 6.0):
         with pytest.raises(ValueError, match=r"'segmentation\.window' must be between"):
             LiveConfig(segmentation=type(CONFIG.segmentation)(window=wrong))
+
+
+def test_a_stream_that_is_restored_again_and_again_remembers_no_more(parts):
+    stream, restored = Stream(parts, "x"), Stream(parts, "x")
+    sound = np.tile(SOUND, 4)
+    for first in range(0, len(sound), RATE):
+        stream.push(sound[first : first + RATE])
+        restored.push(sound[first : first + RATE])
+        restored = Stream.restored(parts, restored.state())
+    assert len(restored.state()) <= len(stream.state())
