@@ -20,7 +20,10 @@ class LiveSegmentation:
     model: str = option("segmentation-3.0", "catalogue name, ONNX file or hub id of the segmentation model")
     precision: str = option("int8", "arithmetic of the segmentation model", choices=PRECISIONS)
     window: float | None = option(
-        None, "seconds that the model hears in each step; at least a step, at most (and if not given) the duration"
+        None,
+        "seconds that the model hears in each step; at least a step, at most (and if not given) the duration",
+        low=0.1,
+        high=30.0,
     )
     vad: str = option("silero", "a voice activity model that is heard too: silero, marblenet, an ONNX file, or none")
     vad_weight: float = option(0.3, "its share in the log-odds of speech", low=0.0, high=1.0)
