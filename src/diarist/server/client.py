@@ -169,7 +169,8 @@ class LiveClient:
                 said(update)
                 self.answer = update.session
                 if self._updates % ACK_EVERY == 0:
-                    await line.send(encode("ack", updates=self._updates))
+                    with suppress(self._closed):  # what came before the end is still to be read
+                        await line.send(encode("ack", updates=self._updates))
             elif kind == "warning":
                 self._warned(f"the server says: {message.get('message')}")
         with suppress(self._closed):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import logging
 import signal
 import socket
 import ssl
@@ -78,6 +79,11 @@ def check_tls(certificate: Path | None, key: Path | None) -> None:
         raise UsageError(f"cannot use the certificate '{certificate}': {error.strerror or error}") from error
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """uvicorn takes a handshake that was answered with an HTTP error for a mistake of ours."""
+    return "without completing handshake" not in record.getMessage()
+
+
 class Server:
     """A `Hub` behind uvicorn; `check_tls` first. Raises `ExtraError` without the extra `serve`."""
 
@@ -85,6 +91,7 @@ class Server:
         self, hub: Hub, access: Access, *, certificate: Path | None = None, key: Path | None = None, drain: float
     ) -> None:
         require()
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
         import uvicorn
         from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 

@@ -7,7 +7,7 @@ import pytest
 
 from diarist.core.types import Diarization, Turn, Update
 from diarist.server import messages
-from diarist.server.client import LiveClient, ServerError, _is_here, read_update
+from diarist.server.client import ACK_EVERY, LiveClient, ServerError, _is_here, read_update
 
 pytest.importorskip("websockets")
 
@@ -59,3 +59,27 @@ def test_a_server_that_is_not_ours_is_said_to_be_so():
 def test_errors_are_told_with_their_code():
     error = answering('{"type": "error", "code": "too_many_sessions", "message": "all 2 sessions are taken"}')
     assert error.code == "too_many_sessions" and "all 2 sessions are taken" in str(error)
+
+
+def test_a_server_that_has_closed_before_all_was_read_is_no_line_that_dropped():
+    from websockets.asyncio.server import serve
+
+    asked, told, heard = [], [], []
+    updates = [messages.update("me", n, Update((), (), n / 2, n / 2)) for n in range(1, ACK_EVERY + 2)]
+    updates.append(messages.update("me", len(updates) + 1, Update((), (), 9.0, 9.0, {}, Diarization((), "me"))))
+    limits = {"warn_buffered": 30.0}
+
+    async def answer(socket):
+        asked.append(await socket.recv())
+        await socket.send(messages.welcome("x", "y", resumed=False, received=0, limits=limits))
+        for text in updates:
+            await socket.send(text)
+
+    async def go():
+        async with serve(answer, "127.0.0.1", 0, compression=None) as server:
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+            client = LiveClient(url, patience=0.3, warned=told.append)
+            return await client.stream([], heard.append)
+
+    assert asyncio.run(asyncio.wait_for(go(), 20)).uri == "me"
+    assert len(asked) == 1 and told == [] and len(heard) == len(updates)
