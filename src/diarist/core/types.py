@@ -301,8 +301,9 @@ class Update:
     `final`: what has become settled since the update before, up to `settled`; it is never taken back. A turn that goes
     on is cut there, and its rest comes with later updates. `tentative`: the best answer from `settled` to `until`, the
     end of what has been heard; each update replaces it. `renamed`: speakers found since to be somebody known already,
-    gone name to kept name; from here on only the kept one is used. `session`: with the last update, all of the stream
-    clustered anew, as the offline pipeline would have it.
+    gone name to kept name; from here on only the kept one is used (an update of several steps at once may have turns in
+    `final` that were said before, under the gone one). `session`: with the last update, all of the stream clustered
+    anew, as the offline pipeline would have it.
     """
 
     final: tuple[Turn, ...]

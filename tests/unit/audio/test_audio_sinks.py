@@ -120,6 +120,15 @@ def test_the_session_takes_the_files_place_where_it_is_wanted(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["talk.rttm"]
 
 
+def test_speakers_renamed_within_one_update_have_the_kept_name():
+    sink = Accumulator()
+    sink.write(update((0.0, 1.0, "speaker1"), settled=1.0))
+    said = (1.0, 2.0, "speaker1"), (3.0, 4.0, "speaker1"), (4.0, 5.0, "speaker0")
+    sink.write(update(*said, settled=5.0, renamed={"speaker1": "speaker0"}))
+    sink.close()
+    assert [(t.start, t.end, t.speaker) for t in sink.live.turns] == [(0.0, 2.0, "speaker0"), (3.0, 5.0, "speaker0")]
+
+
 def test_a_renamed_speaker_is_told_in_a_comment(tmp_path):
     sink, lines = RttmWriter("talk", tmp_path / "talk.rttm", final="live"), io.StringIO()
     both = [sink, RttmLines("talk", lines)]

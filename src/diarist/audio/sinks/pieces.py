@@ -10,6 +10,13 @@ GAP = 0.05
 """Seconds between two pieces of one speaker that are no pause: diart's `patch_collar`."""
 
 
+def kept_names(update: Update) -> list[Turn]:
+    """The final turns of an update in order, under the names that are kept: where one update says what came of many
+    steps, some were said before a speaker was renamed."""
+    names = update.renamed
+    return sorted(replace(turn, speaker=names.get(turn.speaker, turn.speaker)) for turn in update.final)
+
+
 class Joiner:
     """Joins the pieces into which updates cut turns. `growing` are the turns that may still go on, by start."""
 
@@ -28,7 +35,7 @@ class Joiner:
         for gone, kept in update.renamed.items():
             if gone in self._open:
                 self._add(replace(self._open.pop(gone), speaker=kept), whole)
-        for piece in sorted(update.final):
+        for piece in kept_names(update):
             self._add(piece, whole)
         for speaker, turn in list(self._open.items()):
             if update.settled - turn.end > self._gap:

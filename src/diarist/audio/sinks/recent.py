@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, replace
 
-from diarist.audio.sinks.pieces import Joiner
+from diarist.audio.sinks.pieces import Joiner, kept_names
 from diarist.core.types import Turn, Update
 
 
@@ -38,7 +38,7 @@ class Recent:
         for gone, kept in update.renamed.items():
             self._talk[kept] = self._talk.get(kept, 0.0) + self._talk.pop(gone, 0.0)
             self._turns = [replace(t, speaker=kept) if t.speaker == gone else t for t in self._turns]
-        for piece in update.final:
+        for piece in kept_names(update):
             self._talk[piece.speaker] = self._talk.get(piece.speaker, 0.0) + piece.duration
         self._turns += self._joiner.take(update)
         if self._window is not None:
