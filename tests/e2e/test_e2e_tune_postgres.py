@@ -35,13 +35,13 @@ HOUSE = """
 import sys, time
 sys.path.insert(0, {tests!r})
 import toy_house
-from diarist.evaluation import tune
+from diarist.evaluation import tune_judge
 
-def slow(*arguments, decode=tune.decode):
+def slow(*arguments, decode=tune_judge.decode):
     time.sleep(0.5)  # so that a worker is at work on a trial nearly all of the time
     return decode(*arguments)
 
-tune.decode = slow
+tune_judge.decode = slow
 toy_house.furnish()  # also in workers, which import this file
 
 if __name__ == "__main__":
