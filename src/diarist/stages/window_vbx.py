@@ -39,6 +39,8 @@ OFFSET_WINDOWS = 3  # a cluster with fewer does not speak for the recording
 REFERENCE_WINDOWS = 150  # Fb holds for so many windows,
 GROWTH_BELOW = 0.25  # with fewer it falls with this power of their number,
 GROWTH_ABOVE = 0.5  # with more it grows with this one: a voice changes over an hour, and evidence adds up
+LONG_WINDOWS = 500  # about six minutes: with more it grows a little slower, with this power
+GROWTH_LONG = 0.45
 LEAST_SHARE = 0.1  # of `REFERENCE_WINDOWS`: Fb falls no further
 MAX_SEEDS = 512
 LENIENCE = 0.6  # factor on Fb, tried again and again until there are as many speakers as asked for
@@ -144,8 +146,9 @@ class WindowVbx:
 
 def growth(num_windows: int) -> float:
     """What Fb is multiplied with, so that short recordings are not merged and long ones not split."""
-    ratio = max(LEAST_SHARE, num_windows / REFERENCE_WINDOWS)
-    return float(ratio ** (GROWTH_BELOW if ratio < 1 else GROWTH_ABOVE))
+    ratio = max(LEAST_SHARE, min(num_windows, LONG_WINDOWS) / REFERENCE_WINDOWS)
+    beyond = max(1.0, num_windows / LONG_WINDOWS) ** GROWTH_LONG
+    return float(beyond * ratio ** (GROWTH_BELOW if ratio < 1 else GROWTH_ABOVE))
 
 
 def offset(labels: Int64, centered: Array, centring: float) -> Array:
