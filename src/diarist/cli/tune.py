@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from diarist.cli.flags import add_config
 from diarist.cli.live_flags import MODELS, add_scored, add_values, runtime_of, values_of
 from diarist.cli.scoring import add_scoring, convention_of
-from diarist.core.config import read_file
+from diarist.core.config import read_preset
 from diarist.errors import DiaristError, UsageError
 from diarist.pipelines import live_presets, presets
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
@@ -135,7 +135,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         raise UsageError(f"the collar must be 0 or more seconds, not {args.collar}")
     args.live = args.live or args.batch_size is not None or not set(_DIARTS).isdisjoint(_params(args))
     base = _base(args)
-    preset = read_file(args.preset_file).get("preset", args.preset) if args.preset_file else args.preset
+    preset, _ = read_preset(args.preset_file, args.preset)
     uem = read_uem(args.uem) if args.uem else None
     items, warnings = find_items(args.audio, args.reference, uem)
     for warning in warnings:

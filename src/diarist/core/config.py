@@ -123,6 +123,18 @@ def read_file(path: str | Path) -> dict[str, Any]:
     return loaded
 
 
+def read_preset(path: str | Path | None, name: str) -> tuple[str, dict[str, Any]]:
+    """The preset that a preset file starts from, `name` where it says none, and its values; no file changes nothing.
+
+    Raises `ConfigError`.
+    """
+    values = read_file(path) if path is not None else {}
+    base = values.pop("preset", name)
+    if not isinstance(base, str):
+        raise ConfigError(f"'preset' in '{path}' must be a name, not {base!r}")
+    return base, values
+
+
 def dump_toml(values: Mapping[str, Any]) -> str:
     """Nested plain dictionaries as TOML (tables, strings, numbers, booleans, lists of those; None is left out)."""
     lines: list[str] = []

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from diarist.core.config import nearest, option, read_file, replace_from, to_dict
+from diarist.core.config import nearest, option, read_preset, replace_from, to_dict
 from diarist.errors import ConfigError, UsageError
 from diarist.pipelines.config import PRECISIONS
 
@@ -216,10 +216,7 @@ def resolve(
     A file may name the preset it starts from. Windows given without weights weigh the same, and without shifts begin
     each half a window. Raises `UsageError`, `ConfigError`.
     """
-    values = read_file(file) if file is not None else {}
-    base = values.pop("preset", name)
-    if not isinstance(base, str):
-        raise ConfigError(f"'preset' in '{file}' must be a name, not {base!r}")
+    base, values = read_preset(file, name)
     config = preset(base).config
     for given in (values, changes or {}):
         config = replace_from(config, _weighed(given))

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from diarist.core.config import nearest, read_file, replace_from
-from diarist.errors import ConfigError, UsageError
+from diarist.core.config import nearest, read_preset, replace_from
+from diarist.errors import UsageError
 from diarist.pipelines.config import PipelineConfig
 
 DEFAULT = "balanced"
@@ -123,10 +123,7 @@ def resolve(
     A file may name the preset it starts from: `preset = "fast"`. A `decoding` stands for values of `turns`, which those
     given beside it, or later, change. Raises `UsageError`, `ConfigError`.
     """
-    values = read_file(file) if file is not None else {}
-    base = values.pop("preset", name)
-    if not isinstance(base, str):
-        raise ConfigError(f"'preset' in '{file}' must be a name, not {base!r}")
+    base, values = read_preset(file, name)
     return _changed(_changed(preset(base).config, values), changes or {})
 
 
