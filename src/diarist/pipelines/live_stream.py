@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import os
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -29,6 +27,7 @@ from diarist.pipelines.live_session import Recorder, Said, Session
 from diarist.pipelines.live_state import pack, ragged, split, unpack
 from diarist.pipelines.live_vad import Opinion
 from diarist.pipelines.threads import single_threaded_algebra
+from diarist.pipelines.workers import Workers
 from diarist.stages.aggregate import Heard, aggregate
 from diarist.stages.assign import NOBODY
 from diarist.stages.online import Known, Thresholds, assign, revise
@@ -57,9 +56,7 @@ class Parts:
         least = config.least_new * SAMPLE_RATE / self.frames.step
         self.thresholds = Thresholds(config.tau_active, config.rho_update, config.delta_new, config.max_speakers, least)
         self.bounds = SpeakerBounds(most=config.max_speakers)
-        self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
-        self._pool_owner = 0
+        self._workers = Workers(1, "diarist-revision")
 
     @property
     def speech_only(self) -> bool:
@@ -77,12 +74,8 @@ class Parts:
 
     @property
     def pool(self) -> ThreadPoolExecutor:
-        """The thread in which sessions are clustered anew; a forked process gets one of its own."""
-        with self._lock:
-            if self._pool is None or self._pool_owner != os.getpid():
-                self._pool = ThreadPoolExecutor(1, thread_name_prefix="diarist-revision")
-                self._pool_owner = os.getpid()
-            return self._pool
+        """The thread in which sessions are clustered anew."""
+        return self._workers.pool()
 
 
 class Stream:

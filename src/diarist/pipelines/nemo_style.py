@@ -10,7 +10,6 @@ lacks can be asked for: a second speaker where two talk (`segmentation.overlap`)
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +36,7 @@ from diarist.pipelines.nemo_overlap import SecondSpeakers, Stretch
 from diarist.pipelines.nemo_presets import NemoStyleConfig
 from diarist.pipelines.offline import MOST_THREADS, num_cores
 from diarist.pipelines.threads import single_threaded_algebra
+from diarist.pipelines.workers import Workers
 from diarist.stages import multiscale, speech
 from diarist.stages.assign import centroids
 from diarist.stages.heard import Heard, hear
@@ -84,8 +84,7 @@ class NemoStyleDiarizer:
         self._own_vad = vad is not None
         self._accept_licence = accept_licence
         self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
-        self._pool_owner = 0
+        self._workers = Workers(self.runtime.num_threads or min(num_cores(), MOST_THREADS))
 
     @property
     def fingerprint(self) -> str:
@@ -186,16 +185,11 @@ class NemoStyleDiarizer:
                 self._segmentation = load_segmentation(heard.model, precision=heard.precision, **where)  # type: ignore[arg-type]
             if hears and self._vad is None and not by_segmentation:
                 self._vad = load_vad(config.vad.model, offline=runtime.offline, accept_licence=self._accept_licence)
-            if self._pool is None or self._pool_owner != os.getpid():  # a forked process has none of its threads
-                self._pool = ThreadPoolExecutor(
-                    runtime.num_threads or min(num_cores(), MOST_THREADS), thread_name_prefix="diarist"
-                )
-                self._pool_owner = os.getpid()
             return _Models(
                 self._embedding,
                 self._segmentation if segments else None,
                 self._vad if hears and not by_segmentation else None,
-                self._pool,
+                self._workers.pool(),
             )
 
 

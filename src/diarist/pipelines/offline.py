@@ -33,6 +33,7 @@ from diarist.pipelines.config import PipelineConfig, RuntimeConfig
 from diarist.pipelines.decode import decode
 from diarist.pipelines.frontend import Evidence, Listener
 from diarist.pipelines.threads import single_threaded_algebra
+from diarist.pipelines.workers import Workers
 
 MOST_THREADS = 8  # where no number is asked for: each holds the working memory of a batch, 40 MB
 
@@ -64,8 +65,7 @@ class Diarizer:
         self._segmentation, self._embedding = segmentation, embedding
         self._clustering: Clustering | None = None
         self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
-        self._pool_owner = 0
+        self._workers = Workers(self.runtime.num_threads or min(num_cores(), MOST_THREADS))
 
     @property
     def fingerprint(self) -> str:
@@ -189,12 +189,7 @@ class Diarizer:
             rate = self._segmentation.spec.sample_rate
             if rate != SAMPLE_RATE:
                 raise UsageError(f"the segmentation model takes {rate} Hz: only models of {SAMPLE_RATE} Hz can be used")
-            if self._pool is None or self._pool_owner != os.getpid():  # a forked process has none of its threads
-                self._pool = ThreadPoolExecutor(
-                    self.runtime.num_threads or min(num_cores(), MOST_THREADS), thread_name_prefix="diarist"
-                )
-                self._pool_owner = os.getpid()
-            return self._segmentation, self._pool
+            return self._segmentation, self._workers.pool()
 
     def _load_segmentation(self) -> SegmentationModel:
         """The segmentation model of the configuration, and the voice activity model that is heard with it."""
