@@ -104,15 +104,49 @@ class VoiceActivityModel(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class EndToEndSpec:
+    """Facts about an end-to-end model: where its frames lie in the recording, and how many people it tells apart.
+
+    `latency`: seconds at most from a sample to its probabilities; None where all of them come at the end. `longest`:
+    seconds that one state may hear; None where there is no such limit.
+    """
+
+    frames: Axis
+    num_speakers: int
+    latency: float | None
+    longest: float | None = None
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples per second."""
+        return self.frames.sample_rate
+
+
 class EndToEndModel(Protocol[State]):
-    """Samples in, global speaker activity out, with a state that is a value."""
+    """Sound in, activity of all its speakers out, with a state that is a value: no call changes the one it is given,
+    and it can be pickled. Instances are shared by threads.
+
+    The frames of all calls and of `finish()`, one after another, cover the recording; they do not depend on how the
+    sound was cut into blocks.
+    """
+
+    @property
+    def spec(self) -> EndToEndSpec:
+        """Facts about the model."""
+        ...
 
     def start(self) -> State:
         """The state before the first sample."""
         ...
 
     def __call__(self, state: State, samples: Float32) -> tuple[State, Float32]:
-        """`(state, (num_samples,))` to `(state, (num_frames, num_speakers))` probabilities."""
+        """`(state, (num_samples,))` to `(state, (num_frames, num_speakers))` probabilities, of as many frames as have
+        become certain: maybe none."""
+        ...
+
+    def finish(self, state: State) -> Float32:
+        """The frames that are still missing where no sound follows, `(num_frames, num_speakers)`."""
         ...
 
 
