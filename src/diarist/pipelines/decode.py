@@ -22,20 +22,26 @@ def decode(evidence: Evidence, clusters: Clusters, config: PipelineConfig) -> tu
     Where no voice could be told, for want of speech, all turns are one speaker's that stands for no row. So does one
     whom nobody heard, but whom the number of speakers at once demands (count `mean`, as in pyannote.audio).
     """
-    if len(clusters.labels) == 0:
-        speakers = np.where(evidence.count >= 1, 0, NOBODY).astype(np.int32)[:, None]
-        return _turns(evidence, speakers, np.ones(len(speakers), np.float32), config)[0], {}
-    if evidence.owners[0, 0] < 0:
-        speakers, certainty = _by_windows(evidence, clusters)
-    else:
-        speakers, certainty = _by_chunks(evidence, clusters, fill=config.turns.count == "mean")
-    turns, order = _turns(evidence, speakers, certainty, config)
+    speakers, certainty = stitch(evidence, clusters, config)
+    turns, order = turns_of(evidence, speakers, certainty, config)
     return turns, {name: row for name, row in order.items() if row < len(clusters.voices)}
 
 
-def _turns(
+def stitch(evidence: Evidence, clusters: Clusters, config: PipelineConfig) -> tuple[NDArray[np.int32], Float32]:
+    """Speakers of each frame, `(num_frames, most)`, as rows of `clusters.voices` or past their end, and how certain
+    they are, `(num_frames,)`."""
+    if len(clusters.labels) == 0:
+        speakers = np.where(evidence.count >= 1, 0, NOBODY).astype(np.int32)[:, None]
+        return speakers, np.ones(len(speakers), np.float32)
+    if evidence.owners[0, 0] < 0:
+        return _by_windows(evidence, clusters)
+    return _by_chunks(evidence, clusters, fill=config.turns.count == "mean")
+
+
+def turns_of(
     evidence: Evidence, speakers: NDArray[np.int32], certainty: Float32, config: PipelineConfig
 ) -> tuple[list[Turn], dict[str, int]]:
+    """Turns of what `stitch` gave, and the row that each label stands for."""
     return to_turns(
         speakers,
         confidence(evidence.speech, certainty),

@@ -256,10 +256,14 @@ class Listener:
 
     def trunk(self, samples: Float32, num_fbank: int) -> Float32:
         """Maps of a block, `(num_maps, channels)`, from its samples, of which `num_fbank` frames of fbank count."""
+        maps: Float32 = self.embedding.frames(self.features(samples, num_fbank)[None])[0]
+        return maps
+
+    def features(self, samples: Float32, num_fbank: int) -> Float32:
+        """What the embedding network is given of a block, `(num_fbank, num_mels)`."""
         spec = self.embedding.spec
         features = fbank(samples, num_mels=spec.num_mels, window=spec.window, scale=spec.scale)[:num_fbank]
-        maps: Float32 = self.embedding.frames((features if self._by_chunk else remove_mean(features))[None])[0]
-        return maps
+        return features if self._by_chunk else remove_mean(features)
 
     def pool_section_windows(self, section: Section, maps: Float32) -> None:
         """Pool the windows of the section and keep its maps for the chunks that reach into the next."""
@@ -267,17 +271,9 @@ class Listener:
         overlap = max(0, first_map - self.chunks.size // self.maps.step - self._kept_first)
         kept = self._kept if self._kept.shape[1] == maps.shape[1] else np.zeros((len(self._kept), maps.shape[1]), "f4")
         self._kept, self._kept_first = np.concatenate([kept[overlap:], maps]), self._kept_first + overlap
-        config = self.config.embedding
-        if config.rows != "windows":
+        if self.config.embedding.rows != "windows":
             return
-        per_second = self.rate / self.maps.step
-        single = self._read_count(first_map, len(maps)) == 1
-        spans = windows(
-            single,
-            size=round(config.window * per_second),
-            hop=config.hop * per_second,
-            least=round(config.least * per_second),
-        )
+        single, spans = self.window_masks(first_map, len(maps))
         groups = [spans[i : i + POOLING_BATCH] for i in range(0, len(spans), POOLING_BATCH)]
         jobs = [self._submit("pooling", pool_windows, self.embedding, maps, group, single) for group in groups]
         for group, job in zip(groups, jobs, strict=True):
@@ -286,6 +282,18 @@ class Listener:
             middle = (group.mean(axis=1) + first_map) * self.maps.step / self.rate
             self._times.append(middle[known])
             self._embeddings.append(voices[known])
+
+    def window_masks(self, first_map: int, num_maps: int) -> tuple[NDArray[np.bool_], Int64]:
+        """Where one person talks alone, `(num_maps,)` from `first_map` on, and windows of it, `(num_windows, 2)`."""
+        config, per_second = self.config.embedding, self.rate / self.maps.step
+        single = self._read_count(first_map, num_maps) == 1
+        spans = windows(
+            single,
+            size=round(config.window * per_second),
+            hop=config.hop * per_second,
+            least=round(config.least * per_second),
+        )
+        return single, spans
 
     def pool_section_local(self, section: Section) -> None:
         """Pool the local speakers of every chunk whose end has been heard, where the clustering needs them."""
@@ -306,14 +314,18 @@ class Listener:
             start = first // self.maps.step
             maps = self._kept[start - self._kept_first :][: self.chunks.size // self.maps.step]
             if len(maps):
-                jobs.append((chunk, self._submit("pooling", self._pool_chunk, maps, bits, first, start, least)))
+                active = self.local_mask(chunk, first, start, len(maps))
+                jobs.append((chunk, self._submit("pooling", self._pool_chunk, maps, active, least)))
         for chunk, job in jobs:
             self._voices[chunk] = job.result()
 
-    def _pool_chunk(self, maps: Float32, bits: NDArray[np.uint8], first: int, start: int, least: int) -> Float32:
+    def local_mask(self, chunk: int, first: int, first_map: int, num_maps: int) -> NDArray[np.bool_]:
+        """Who talks in a chunk that begins at sample `first`, `(num_maps, num_local)` from `first_map` on."""
         frames = Axis(self.frames.size, self.frames.step, first + self.frames.start, self.rate)
-        read = at_maps(bits, frames, self.maps, start, len(maps))
-        active = powerset.unpack(read, self.segmentation.spec.num_local)
+        read = at_maps(self.local[chunk][0], frames, self.maps, first_map, num_maps)
+        return powerset.unpack(read, self.segmentation.spec.num_local)
+
+    def _pool_chunk(self, maps: Float32, active: NDArray[np.bool_], least: int) -> Float32:
         unit = self.config.clustering.method != "vbx"  # whose PLDA knows the network's own lengths
         return pool_local(self.embedding, remove_mean(maps) if self._by_chunk else maps, active, least=least, unit=unit)
 

@@ -188,12 +188,13 @@ def _to_means(point: Float64, means: Float64, metric: Metric) -> Float64:
     return distance
 
 
-def _exact_tree(rows: Array, linkage: Linkage, metric: Metric, groups: Int64 | None) -> Float64:
-    """scipy's tree `(n - 1, 4)`; rows of one group are so far apart that they meet only above all else."""
+def distances(rows: Array, linkage: Linkage, metric: Metric = "cosine", groups: Int64 | None = None) -> Float64:
+    """What the exact tree is grown from, in scipy's order `(n (n - 1) / 2,)`; rows of one group are so far apart that
+    they meet only above all else."""
     rows = rows.astype(np.float64)
     num = len(rows)
     if metric == "cosine" and linkage != "centroid":
-        distance = np.empty(num * (num - 1) // 2)
+        distance: Float64 = np.empty(num * (num - 1) // 2)
         similarity = rows @ rows.T
         filled = 0
         for row in range(num - 1):
@@ -209,8 +210,17 @@ def _exact_tree(rows: Array, linkage: Linkage, metric: Metric, groups: Int64 | N
             same = (groups[row + 1 :] == groups[row]) & (groups[row] >= 0)
             distance[filled : filled + num - row - 1][same] = far
             filled += num - row - 1
+    return distance
+
+
+def dendrogram(distance: Float64, linkage: Linkage) -> Float64:
+    """scipy's tree `(n - 1, 4)` of what `distances` gave."""
     tree: Float64 = hierarchy.linkage(distance, linkage)
     return tree
+
+
+def _exact_tree(rows: Array, linkage: Linkage, metric: Metric, groups: Int64 | None) -> Float64:
+    return dendrogram(distances(rows, linkage, metric, groups), linkage)
 
 
 def _two_stage_tree(
