@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diarist.cli.engine_flags import add_answers, changes_of
 from diarist.cli.flags import add_config, given
-from diarist.cli.live_flags import MODELS, add_scored, add_values, runtime_of, values_of
+from diarist.cli.live_flags import MODELS, add_scored, add_values, plain_models, remember_token, runtime_of, values_of
 from diarist.cli.scoring import add_scoring, convention_of
 from diarist.core.events import Event
+from diarist.engines import DEFAULT, ENGINES, Engine, engine
 from diarist.errors import DiaristError, UsageError
 from diarist.pipelines import live_presets, presets
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
@@ -49,9 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_scoring(parser, breakdown=True)
     add_config(parser, "speed", RuntimeConfig())
     add_values(parser, "the answer of every --live (defaults are those of balanced; models as below)")
-    add_config(
-        parser, "the answer of every --system (defaults are those of balanced)", PipelineConfig(), aliases=MODELS
-    )
+    add_answers(parser, aliases=MODELS)
 
 
 def _add_systems(parser: argparse.ArgumentParser) -> None:
@@ -63,9 +63,12 @@ def _add_systems(parser: argparse.ArgumentParser) -> None:
         dest="systems",
         action="append",
         default=[],
-        metavar="[NAME=]PRESET",
-        help=f"{', '.join(presets.PRESETS)}, or a preset file (.toml, .json); may be given again. "
-        f"Default {presets.DEFAULT}",
+        metavar="[NAME=][ENGINE:]PRESET",
+        help=f"{', '.join(presets.PRESETS)}, a preset of another engine (nemo-style:meeting), or a preset file (.toml, "
+        f".json); may be given again. Default: the engine's own, {presets.DEFAULT} of {DEFAULT}",
+    )
+    group.add_argument(
+        "--engine", metavar="NAME", default=DEFAULT, help=f"of a --system that names none: {', '.join(ENGINES)}"
     )
     group.add_argument(
         "--live",
@@ -144,25 +147,50 @@ def _print(done: Benchmark, args: argparse.Namespace) -> int:
 
 def _systems(args: argparse.Namespace) -> list[System]:
     """What was asked for, in the order given: presets and preset files, then live ones, then commands."""
-    from diarist.evaluation.attribute import Attributed
-    from diarist.evaluation.systems import Command, Offline
+    from diarist.evaluation.systems import Command
 
     live = {name: value for name, value in given(args, LiveConfig()).items() if "." not in name}
     if (live or args.batch_size > 1) and not (args.systems or args.live or args.commands):
         args.live = [live_presets.DEFAULT]
     _check_systems(args, live)
-    changes, runtime = values_of(args, PipelineConfig()), _runtime(args)
-    systems: list[System] = []
-    for text in args.systems or ([] if args.live or args.commands else [presets.DEFAULT]):
-        name, value, file = _preset_of(text)
-        config = presets.resolve(presets.DEFAULT if file else value, file, changes)
-        offline = Offline(_free(name or (file.stem if file else value), systems, name), config, runtime)
-        systems.append(Attributed(offline) if args.attribute else offline)
+    remember_token(args)
+    runtime = _runtime(args)
+    systems = _offline_systems(args, runtime)
     systems += _live_systems(args, systems, runtime)
     for text in args.commands:
         name, template = _named(text)
         systems.append(Command(_free(name or _program(template), systems, name), template))
     return systems
+
+
+def _offline_systems(args: argparse.Namespace, runtime: RuntimeConfig) -> list[System]:
+    """Every `--system`, or the default one where nothing at all was asked for."""
+    from diarist.evaluation.attribute import Attributed
+    from diarist.evaluation.systems import Offline, Whole
+
+    systems: list[System] = []
+    asked = [_asked(text, args) for text in args.systems or ([] if args.live or args.commands else [""])]
+    changes = changes_of(args, [one for _, one, _ in asked] or [engine(args.engine)])
+    for name, one, text in asked:
+        file = Path(text) if text.lower().endswith((".toml", ".json")) else None
+        config = one.resolve(one.default if file else text or one.default, file, plain_models(changes[one.name]))
+        label = file.stem if file else text or one.default
+        label = _free(name or (label if one.name == DEFAULT else f"{one.name}-{label}"), systems, name)
+        if one.name == DEFAULT:
+            offline = Offline(label, config, runtime)
+            systems.append(Attributed(offline) if args.attribute else offline)
+        elif args.attribute:
+            raise UsageError(f"--attribute swaps stages of the engine {DEFAULT}: {one.name} has others")
+        else:
+            systems.append(Whole(label, one.name, config, runtime))
+    return systems
+
+
+def _asked(text: str, args: argparse.Namespace) -> tuple[str | None, Engine, str]:
+    """`name=engine:preset`: the name where one was chosen, the engine, and the preset or its file."""
+    name, value = _named(text)
+    head, colon, rest = value.partition(":")
+    return (name, ENGINES[head], rest) if colon and head in ENGINES else (name, engine(args.engine), value)
 
 
 def _check_systems(args: argparse.Namespace, live: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -18,15 +18,16 @@ def add_config(
     prefix: bool = True,
     nested: bool = True,
     aliases: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    known: Container[str] = frozenset(),
 ) -> None:
     """One flag a leaf of `config`: `turns.min_duration_on` becomes `--turns-min-duration-on`.
 
     A flag that is not given leaves nothing in the namespace: see `given()`. Without `nested`, only leaves of `config`
-    itself get one; `aliases` are further flags of a leaf, by dotted name.
+    itself get one; `aliases` are further flags of a leaf, by dotted name; leaves that are `known` have one already.
     """
     group = parser.add_argument_group(title)
     for name, default, metadata in walk(config):
-        if "." in name and not nested:
+        if name in known or ("." in name and not nested):
             continue
         flag = "--" + (name if prefix else name.rsplit(".", 1)[-1]).replace(".", "-").replace("_", "-")
         flags = (flag, *aliases.get(name, ()))
@@ -38,13 +39,14 @@ def add_config(
             continue
         choices = metadata.get("choices")
         text += f" ({', '.join(map(str, choices))})" if choices else ""
+        said = ",".join(map(str, default)) if isinstance(default, tuple) else default
         group.add_argument(
             *flags,
             dest=dest,
             type=type_of(default),
             default=argparse.SUPPRESS,
             metavar=name.rsplit(".", 1)[-1].upper(),
-            help=f"{text}; default {default}" if default is not None else text,
+            help=f"{text}; default {said}" if default is not None else text,
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -85,12 +86,19 @@ def config_of(args: argparse.Namespace) -> LiveConfig:
 
 def values_of(args: argparse.Namespace, config: Any) -> dict[str, Any]:
     """What was given of a configuration, models of diart's among it; the token for the hub is set."""
+    remember_token(args)
+    return plain_models(given(args, config))
+
+
+def remember_token(args: argparse.Namespace) -> None:
+    """Set the token for the hub, where one was given."""
     if args.hf_token and args.hf_token.lower() not in ("true", "false"):
         os.environ["HF_TOKEN"] = args.hf_token
-    return {
-        name: _SAME_WEIGHTS.get(value, value) if name in MODELS else value
-        for name, value in given(args, config).items()
-    }
+
+
+def plain_models(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values, models by our names where diart has another."""
+    return {name: _SAME_WEIGHTS.get(value, value) if name in MODELS else value for name, value in values.items()}
 
 
 def runtime_of(args: argparse.Namespace) -> RuntimeConfig:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diarist.audio.files import EXTENSIONS
 from diarist.cli.flags import add_config, given
@@ -18,8 +18,6 @@ from diarist.speakers.gallery import Gallery, different_models
 
 if TYPE_CHECKING:
     from diarist.core.types import Diarization, Speaker
-    from diarist.pipelines.config import PipelineConfig
-    from diarist.pipelines.nemo_presets import NemoStyleConfig
     from diarist.speakers.scoring import Scorer
 
 Namer = Callable[["Diarization"], "Diarization"]
@@ -61,7 +59,7 @@ def sort_out(args: argparse.Namespace) -> None:
         args.refuse("the following arguments are required: AUDIO")
 
 
-def namer_of(args: argparse.Namespace, config: PipelineConfig | NemoStyleConfig) -> Namer | None:
+def namer_of(args: argparse.Namespace, config: Any) -> Namer | None:
     """What names the voices of results, where that was asked for; whatever stands against it is told now.
 
     Raises `MissingError` without a gallery, `UsageError` where it holds voices of another model than these will be.
@@ -72,6 +70,8 @@ def namer_of(args: argparse.Namespace, config: PipelineConfig | NemoStyleConfig)
         if args.propose:
             raise UsageError("--propose takes proposals from a gallery: add --gallery")
         return None
+    if getattr(config, "embedding", None) is None:
+        raise UsageError(f"--engine {args.engine} compares no voices: leave out --gallery")
     gallery = Gallery(args.gallery or None)
     people = gallery.people()
     model = embedding_identity(config.embedding.model, config.embedding.precision)

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from diarist.cli.engines import Job, add_engines, add_nemo_style, diarizer_of, jobs_of, weights_of
+from diarist.cli.engine_flags import add_answers, add_engines, add_speech, diarizer_of
+from diarist.cli.engine_jobs import Job, jobs_of
 from diarist.cli.flags import add_config
 from diarist.cli.naming import add_gallery, namer_of, render_names, sort_out
 from diarist.core.config import dump_toml, to_dict
+from diarist.engines import engine
 from diarist.errors import DiaristError, InputError, UsageError
-from diarist.pipelines.config import PipelineConfig, RuntimeConfig
+from diarist.pipelines.config import RuntimeConfig
 
 if TYPE_CHECKING:
     from diarist.cli.progress import ProgressBar
     from diarist.core.events import Event, Hook
     from diarist.core.types import Diarization
-    from diarist.pipelines.nemo_style import NemoStyleDiarizer
+    from diarist.engines import Method
     from diarist.pipelines.offline import Diarizer
 
 HELP = "who spoke when, in recordings"
@@ -57,8 +60,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--timings", action="store_true", help="say on standard error how long each stage took")
     output.add_argument("--quiet", action="store_true", help="no progress bar, no warnings")
     add_config(parser, "speed", RuntimeConfig())
-    add_config(parser, "the answer (defaults are those of balanced; a preset may change them)", PipelineConfig())
-    add_nemo_style(parser)
+    add_answers(parser)
+    add_speech(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -112,12 +115,12 @@ def _check_output(args: argparse.Namespace, num_files: int) -> None:
             raise DiaristError(f"cannot make the folder '{args.out}': {error.strerror}") from error
 
 
-def _diarize(diarizer: Diarizer | NemoStyleDiarizer, job: Job, args: argparse.Namespace) -> Diarization:
+def _diarize(diarizer: Method, job: Job, args: argparse.Namespace) -> Diarization:
     from diarist.cli.progress import ProgressBar
 
     bounds = {name: getattr(args, name) for name in ("num_speakers", "min_speakers", "max_speakers")}
     with ProgressBar() as bar:
-        hooks = () if args.quiet else (_fetching(diarizer, bar), bar)
+        hooks = () if args.quiet else (_fetching(diarizer, engine(args.engine).weights, bar), bar)
         if args.channels_are_speakers:
             if args.gallery is not None:
                 raise UsageError("--channels-are-speakers compares no voices: leave out --gallery")
@@ -129,14 +132,14 @@ def _diarize(diarizer: Diarizer | NemoStyleDiarizer, job: Job, args: argparse.Na
     return result.exclusive() if args.exclusive else result
 
 
-def _fetching(diarizer: Diarizer | NemoStyleDiarizer, bar: ProgressBar) -> Hook:
+def _fetching(diarizer: Method, weights: Callable[[Any], Sequence[str]], bar: ProgressBar) -> Hook:
     """A hook that fetches weights, at first use, where it can be seen."""
     from diarist.models import fetch
     from diarist.models.catalog import CATALOG
 
     def hook(event: Event) -> None:
         if bar.enabled and (event.stage, event.kind) == ("models", "start"):
-            for name in weights_of(diarizer.config):
+            for name in weights(diarizer.config):
                 if name in CATALOG:
                     fetch.fetch(name, offline=diarizer.runtime.offline, progress=bar.fetching)
 

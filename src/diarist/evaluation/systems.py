@@ -25,6 +25,7 @@ from diarist.core.config import fingerprint, nearest, to_dict
 from diarist.core.events import Event
 from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.core.types import Diarization
+from diarist.engines import Method, engine
 from diarist.errors import InputError, UsageError
 from diarist.evaluation.dataset import Item
 from diarist.evaluation.distribution import Distribution
@@ -172,14 +173,40 @@ class Offline:
 
     def start(self) -> Work:
         """Diarizes; the first recording's models are loaded off the clock."""
-        diarizer = self.diarizer()
+        return _timed(self.diarizer())
 
-        def answer(item: Item) -> Answer:
-            clock = Clock()
-            result = diarizer(item.audio, uri=item.uri, hooks=[clock])
-            return Answer({AS_IS: result}, clock.cost(result.duration or 0.0), result.warnings)
 
-        return answer
+@dataclass(frozen=True)
+class Whole:
+    """Any engine of `diarist.engines` with a configuration."""
+
+    name: str
+    engine: str
+    config: Any
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Just what it finds."""
+        return (AS_IS,)
+
+    def settings(self) -> dict[str, Any]:
+        """The engine, its configuration, and size and age of models that are files of one's own."""
+        marks = model_marks(self.config, None, None)
+        return {"engine": self.engine, "config": to_dict(self.config), **({"models": marks} if marks else {})}
+
+    def start(self) -> Work:
+        """Diarizes; the first recording's models are loaded off the clock."""
+        return _timed(engine(self.engine).build(config=self.config, runtime=self.runtime))
+
+
+def _timed(diarizer: Method) -> Work:
+    def answer(item: Item) -> Answer:
+        clock = Clock()
+        result = diarizer(item.audio, uri=item.uri, hooks=[clock])
+        return Answer({AS_IS: result}, clock.cost(result.duration or 0.0), result.warnings)
+
+    return answer
 
 
 def model_marks(
@@ -190,8 +217,8 @@ def model_marks(
     given = {"segmentation": segmentation, "embedding": embedding}
     marks = {kind: type(model).__qualname__ for kind, model in given.items() if model is not None}
     for kind in given:
-        name = getattr(config, kind).model
-        if kind not in marks and os.path.isfile(name):  # noqa: PTH113 - False for names that cannot be
+        name = getattr(getattr(config, kind, None), "model", None)
+        if kind not in marks and name is not None and os.path.isfile(name):  # noqa: PTH113 - False for names that cannot be
             found = Path(name).stat()
             marks[kind] = f"{found.st_size} bytes, {found.st_mtime_ns}"
     return marks

@@ -26,6 +26,8 @@ from diarist.evaluation.attribute import Attributed
 from diarist.evaluation.live import Live
 from diarist.evaluation.systems import Offline
 from diarist.models.toy import ToyEmbedding, ToySegmentation
+from diarist.models.vad import SegmentationVad
+from diarist.pipelines import nemo_style
 from diarist.pipelines.offline import num_cores
 from toy_house import CONFIG, recording, write_wav
 
@@ -276,3 +278,22 @@ def wait_for(condition, seconds):
             return True
         time.sleep(0.05)
     return False
+
+
+def test_engines_beside_each_other(data, toys, capsys, monkeypatch):
+    monkeypatch.setattr(nemo_style, "load_segmentation", lambda *_, **__: ToySegmentation())
+    monkeypatch.setattr(nemo_style, "load_embedding", lambda *_, **__: ToyEmbedding())
+    monkeypatch.setattr(nemo_style, "load_vad", lambda *_, **__: SegmentationVad(ToySegmentation()))
+    words = ("--system", "balanced", "--system", "nemo-style:meeting", "--system", "n=nemo-style:", "--json")
+    assert run(data, *words) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert list(report["systems"]) == ["balanced", "nemo-style-meeting", "n"]
+    asked = parsed(data, "--reference", data, "--engine", "nemo-style", "--vad-onset", "0.4")
+    (system,) = benchmark._systems(asked)
+    assert (system.name, system.engine, system.config.vad.onset) == ("nemo-style-general", "nemo-style", 0.4)
+    with pytest.raises(UsageError, match="--vad-onset belongs to --engine nemo-style, not to clustering"):
+        run(data, "--system", "fast", "--vad-onset", "0.4")
+    with pytest.raises(UsageError, match="unknown engine 'nemostyle'"):
+        run(data, "--engine", "nemostyle")
+    with pytest.raises(UsageError, match="nemo-style has others"):
+        run(data, "--engine", "nemo-style", "--attribute")

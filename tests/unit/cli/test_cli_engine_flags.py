@@ -8,8 +8,8 @@ import os
 import pytest
 
 from diarist import formats
-from diarist.cli import engines
 from diarist.cli.main import main
+from diarist.engines import engine
 from diarist.models import vad
 from diarist.models.toy import ToyEmbedding, ToySegmentation, conversation
 from diarist.models.vad import SegmentationVad
@@ -154,9 +154,11 @@ def test_an_accepted_licence_holds_for_the_process(capsys):
 
 
 def test_weights_that_are_fetched():
-    assert engines.weights_of(resolve("general")) == ["silero-vad", "campplus-zh-en"]
-    assert "segmentation-3.0" in engines.weights_of(resolve("general", changes={"segmentation.overlap": True}))
-    assert {"segmentation-3.0", "campplus-zh-en"} <= set(engines.weights_of(PipelineConfig()))
+    assert engine("nemo-style").weights(resolve("general")) == ["silero-vad", "campplus-zh-en"]
+    assert "segmentation-3.0" in engine("nemo-style").weights(
+        resolve("general", changes={"segmentation.overlap": True})
+    )
+    assert {"segmentation-3.0", "campplus-zh-en"} <= set(engine("clustering").weights(PipelineConfig()))
 
 
 @pytest.mark.parametrize("words", ["--engine nemo-style --preset meeting --vad-onset 0.7", "--preset fast"])

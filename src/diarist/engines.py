@@ -1,0 +1,159 @@
+"""The methods by name: what `--engine` picks, what each is told, and what makes it.
+
+diarizer = engine("nemo-style").build("meeting")
+result = diarizer("meeting.m4a")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from diarist.audio.decode import AudioSource
+from diarist.core.config import nearest
+from diarist.core.events import Hook
+from diarist.core.types import Diarization
+from diarist.errors import UsageError
+from diarist.pipelines import nemo_presets, presets
+from diarist.pipelines.config import PipelineConfig, RuntimeConfig
+from diarist.pipelines.nemo_presets import NemoStyleConfig
+
+
+class Method(Protocol):
+    """A diarizer with its configuration: safe to call again, and from several threads."""
+
+    preset: str
+    config: Any
+    runtime: RuntimeConfig
+
+    def __call__(
+        self,
+        audio: AudioSource,
+        *,
+        num_speakers: int | None = None,
+        min_speakers: int | None = None,
+        max_speakers: int | None = None,
+        sample_rate: int | None = None,
+        uri: str | None = None,
+        hooks: Sequence[Hook] = (),
+    ) -> Diarization:
+        """Who spoke when, as `diarist.Diarizer` has it. Raises `DiaristError`."""
+        ...
+
+
+class Named(Protocol):
+    """A preset, as lists of them show it."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """When to take it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A method: `config` is its configuration's class, `presets` names of frozen ones, the default one among them.
+
+    `resolve(preset, file, changes)` gives a configuration, `make(preset, config=..., runtime=...)` a diarizer;
+    `weights(config)` what it runs, names of the catalogue among them. `extra` is what has to be installed for it.
+    `hears_speech`: its diarizer may be told where there is speech, and of a part of a recording.
+    """
+
+    name: str
+    summary: str
+    config: type[Any]
+    presets: Mapping[str, Named]
+    default: str
+    resolve: Callable[[str, str | Path | None, Mapping[str, Any] | None], Any]
+    make: Callable[..., Method]
+    weights: Callable[[Any], Sequence[str]]
+    extra: str | None = None
+    hears_speech: bool = False
+
+    def build(
+        self,
+        preset: str | None = None,
+        *,
+        config: Any = None,
+        runtime: RuntimeConfig | None = None,
+        hooks: Sequence[Hook] = (),
+    ) -> Method:
+        """A diarizer; models are loaded at its first call. `config` is a whole one, or a mapping of changes."""
+        preset = preset or self.default
+        whole = config if isinstance(config, self.config) else self.resolve(preset, None, config)
+        return self.make(preset, config=whole, runtime=runtime, hooks=hooks)
+
+
+def engine(name: str) -> Engine:
+    """The engine of that name. Raises `UsageError` naming the nearest."""
+    if name not in ENGINES:
+        raise UsageError(f"unknown engine '{name}'{nearest(name, ENGINES)}")
+    return ENGINES[name]
+
+
+def _clustering(preset: str, **options: Any) -> Method:
+    from diarist.pipelines.offline import Diarizer
+
+    return Diarizer(preset, **options)
+
+
+def _clustering_weights(config: PipelineConfig) -> list[str]:
+    return [config.segmentation.model, _vad(config.segmentation.vad), config.embedding.model]
+
+
+def _nemo_style(preset: str, **options: Any) -> Method:
+    from diarist.pipelines.nemo_style import NemoStyleDiarizer
+
+    return NemoStyleDiarizer(preset, **options)
+
+
+def _nemo_style_weights(config: NemoStyleConfig) -> list[str]:
+    heard = [config.segmentation.model] if config.segmentation.overlap else []
+    return [*heard, _vad(config.vad.model), config.embedding.model]
+
+
+def _vad(name: str) -> str:
+    from diarist.models.vad import NAMES
+
+    return NAMES.get(name, name)
+
+
+ENGINES: Mapping[str, Engine] = MappingProxyType(
+    {
+        engine.name: engine
+        for engine in (
+            Engine(
+                "clustering",
+                "segmentation, voices, VBx on windows: the default",
+                PipelineConfig,
+                presets.PRESETS,
+                presets.DEFAULT,
+                presets.resolve,
+                _clustering,
+                _clustering_weights,
+            ),
+            Engine(
+                "nemo-style",
+                "voice activity, voices at several scales, NME-SC",
+                NemoStyleConfig,
+                nemo_presets.PRESETS,
+                nemo_presets.DEFAULT,
+                nemo_presets.resolve,
+                _nemo_style,
+                _nemo_style_weights,
+                hears_speech=True,
+            ),
+        )
+    }
+)
+"""Every engine, the default one first."""
+
+DEFAULT = next(iter(ENGINES))
