@@ -1,0 +1,295 @@
+"""The network: one transformer that hears sound and writes tokens.
+
+Audio tokens see all of the sound, turn tokens see all of the sound and the turn tokens before them (a prefix language
+model). A moment is told in one way, whether it is that of an audio token or that of a time token: sinusoids of its
+seconds through one projection. So attention can look up the sound at a time that has been written, and a time is
+written by saying its sinusoids. Needs torch.
+
+In the comments: b sequences, a audio tokens, t turn tokens, d the width, f sinusoids, v ids.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from diarist.pix2seq.config import AudioSpec, ModelConfig
+from diarist.pix2seq.tokens import FIRST_TIME, PAD, Vocabulary
+
+TABLE_START, TABLE_END, TABLE_LABELS = FIRST_TIME, FIRST_TIME + 1, FIRST_TIME + 2  # rows of the table of kinds of token
+
+
+@dataclass(frozen=True)
+class Output:
+    """`logits` `(b, t, v)` of the next token at each turn token; `activity` `(b, a, num_speakers)`, the log-odds that a
+    speaker, in order of appearance, talks in an audio token (None where the model has not learned it)."""
+
+    logits: Tensor
+    activity: Tensor | None
+
+
+class Sinusoids(nn.Module):
+    """Cosines and sines of a number, `num` of each, of periods from `shortest` to `longest`, and their projection."""
+
+    def __init__(self, num: int, shortest: float, longest: float, width: int) -> None:
+        super().__init__()
+        periods = torch.logspace(math.log10(shortest), math.log10(longest), num, dtype=torch.float64)
+        self.register_buffer("rates", (2 * math.pi / periods).float(), persistent=False)
+        self.project = nn.Linear(2 * num, width, bias=False)
+
+    def waves(self, values: Tensor) -> Tensor:
+        """Numbers of any shape to `(..., 2 * num)` in [-1, 1]."""
+        angles = values.float()[..., None] * self.rates
+        return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Numbers of any shape to `(..., width)`."""
+        projected: Tensor = self.project(self.waves(values))
+        return projected
+
+
+class AudioEmbedding(nn.Module):
+    """What a front end gives `(b, num_features, channels)` to audio tokens `(b, a, d)`; time is not yet in them."""
+
+    def __init__(self, config: ModelConfig, audio: AudioSpec) -> None:
+        super().__init__()
+        self.audio, self.stride = audio, 2 if config.frontend == "mel" else 1
+        if audio.codes:
+            self.codes = nn.Embedding(audio.channels * audio.codes, config.d_model)  # one table for each codebook
+        elif self.stride == 2:
+            self.near = nn.Conv1d(audio.channels, config.d_model, 3, padding=1)
+            self.halve = nn.Conv1d(config.d_model, config.d_model, 3, padding=1, stride=2)
+        else:
+            self.linear = nn.Linear(audio.channels, config.d_model)
+
+    def num_tokens(self, lengths: Tensor) -> Tensor:
+        """Audio tokens of so many features."""
+        return (lengths.clamp(min=1) + self.stride - 1) // self.stride
+
+    def seconds(self, num_tokens: int, device: torch.device) -> Tensor:
+        """Middles of audio tokens. Shape `(a,)`."""
+        steps = torch.arange(num_tokens, device=device, dtype=torch.float32)
+        return self.audio.first + self.stride * self.audio.step * steps
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        """The first `lengths` `(b,)` of the features count; what comes after them changes nothing."""
+        if self.audio.codes:
+            books = torch.arange(self.audio.channels, device=features.device) * self.audio.codes
+            summed: Tensor = self.codes(features + books).sum(dim=2)  # (b, a, d)
+            return summed
+        if self.stride == 1:
+            linear: Tensor = self.linear(features)  # (b, a, d)
+            return linear
+        inside = (torch.arange(features.shape[1], device=features.device) < lengths[:, None])[:, None]  # (b, 1, n)
+        near = F.gelu(self.near(features.transpose(1, 2) * inside)) * inside  # (b, d, n)
+        return F.gelu(self.halve(near)).transpose(1, 2)  # (b, a, d)
+
+
+class Cache:
+    """Keys and values of what has been heard and written, layer by layer, with room for `room` turn tokens."""
+
+    def __init__(self, heard: Tensor, room: int) -> None:
+        self.heard, self.room = heard, room  # (b, a), True where there is sound
+        self.keys: list[Tensor] = []  # of each layer (b, heads, a + room, d / heads)
+        self.values: list[Tensor] = []
+        self.written = 0  # turn tokens so far
+
+    def put(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Store what is new (b, heads, new, d / heads); everything so far."""
+        if layer == len(self.keys):  # the sound
+            self.keys.append(F.pad(keys, (0, 0, 0, self.room)))
+            self.values.append(F.pad(values, (0, 0, 0, self.room)))
+            return keys, values
+        first = self.heard.shape[1] + self.written
+        last = first + keys.shape[2]
+        self.keys[layer][:, :, first:last], self.values[layer][:, :, first:last] = keys, values
+        return self.keys[layer][:, :, :last], self.values[layer][:, :, :last]
+
+    def expand(self, times: int) -> None:
+        """Every sequence `times` over, side by side."""
+        self.heard = self.heard.repeat_interleave(times, dim=0)
+        self.keys = [k.repeat_interleave(times, dim=0) for k in self.keys]
+        self.values = [v.repeat_interleave(times, dim=0) for v in self.values]
+
+    def select(self, rows: Tensor) -> None:
+        """What has been written becomes that of `rows` (b,), which must have heard the same."""
+        first = self.heard.shape[1]
+        for stored in (*self.keys, *self.values):
+            written = stored[:, :, first : first + self.written]
+            written.copy_(written[rows])
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these sequences only."""
+        self.heard = self.heard[rows]
+        self.keys = [k[rows] for k in self.keys]
+        self.values = [v[rows] for v in self.values]
+
+
+class Block(nn.Module):
+    """Attention and a two-layer network, each on top of a norm and added to what was there."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        d, bias = config.d_model, config.bias
+        self.layer, self.heads, self.rate = layer, config.heads, config.dropout
+        self.norm_attention, self.norm_mlp = nn.LayerNorm(d, bias=bias), nn.LayerNorm(d, bias=bias)
+        self.qkv = nn.Linear(d, 3 * d, bias=bias)
+        self.attended = nn.Linear(d, d, bias=bias)
+        self.widen, self.narrow = nn.Linear(d, 4 * d, bias=bias), nn.Linear(4 * d, d, bias=bias)
+        self.drop = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, mask: Tensor, cache: Cache | None = None) -> Tensor:
+        """`(b, new, d)`; `mask` `(b, 1, new, all)` is True where one may look."""
+        x = x + self.drop(self.attend(self.norm_attention(x), mask, cache))
+        return x + self.drop(self.narrow(F.gelu(self.widen(self.norm_mlp(x)))))
+
+    def attend(self, x: Tensor, mask: Tensor, cache: Cache | None) -> Tensor:
+        """What each of `(b, new, d)` finds where it may look."""
+        b, new, d = x.shape
+        q, k, v = self.qkv(x).view(b, new, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)  # (b, heads, new, .)
+        if cache is not None:
+            k, v = cache.put(self.layer, k, v)
+        y = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=self.rate if self.training else 0.0)
+        attended: Tensor = self.attended(y.transpose(1, 2).reshape(b, new, d))  # (b, new, d)
+        return attended
+
+
+class Pix2Seq(nn.Module):
+    """The whole network; `audio` is what the front end of the configuration gives."""
+
+    def __init__(self, config: ModelConfig, audio: AudioSpec) -> None:
+        super().__init__()
+        if config.d_model % config.heads:
+            raise ValueError(f"a width of {config.d_model} cannot be shared by {config.heads} heads")
+        self.config, self.audio = config, audio
+        self.vocabulary = Vocabulary(config.max_seconds, config.time_step, config.num_speakers)
+        self.embed_audio = AudioEmbedding(config, audio)
+        self.kinds = nn.Embedding(TABLE_LABELS + config.num_speakers, config.d_model)
+        self.time = Sinusoids(config.frequencies, 2 * config.time_step, 4 * config.max_seconds, config.d_model)
+        self.order = Sinusoids(16, 3.0, 1000.0, config.d_model)  # which token of the sequence it is
+        self.drop = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
+        self.norm = nn.LayerNorm(config.d_model, bias=config.bias)
+        self.say_time = nn.Linear(config.d_model, 2 * config.frequencies, bias=False)
+        self.say_other = nn.Linear(config.d_model, FIRST_TIME + config.num_speakers, bias=False)
+        self.say_activity = nn.Linear(config.d_model, config.num_speakers) if config.activity else None
+        self.register_buffer("grid", self._grid(), persistent=False)
+        self.apply(self._start)
+        for name, weight in self.named_parameters():
+            if name.endswith(("attended.weight", "narrow.weight")):  # they add up over the layers (GPT-2)
+                nn.init.normal_(weight, std=0.02 / math.sqrt(2 * config.layers))
+
+    def forward(self, features: Tensor, lengths: Tensor, ids: Tensor) -> Output:
+        """Features `(b, num_features, channels)` (codes: whole numbers), of which the first `lengths` `(b,)` count, and
+        ids `(b, t)`, the first of them START."""
+        audio, heard = self._hear(features, lengths)  # (b, a, d), (b, a)
+        num_audio, num_ids = heard.shape[1], ids.shape[1]
+        x = torch.cat([audio, self._read(ids, 0)], dim=1)  # (b, a + t, d)
+        mask = heard[:, None].expand(-1, num_audio + num_ids, -1)  # (b, a + t, a)
+        causal = torch.ones(num_ids, num_ids, dtype=torch.bool, device=ids.device).tril()
+        own = F.pad(causal, (0, 0, num_audio, 0)).expand(len(ids), -1, -1)  # (b, a + t, t)
+        mask = torch.cat([mask, own], dim=2)[:, None]  # (b, 1, a + t, a + t)
+        for block in self.blocks:
+            x = block(x, mask)
+        x = self.norm(x)
+        activity = None if self.say_activity is None else self.say_activity(x[:, :num_audio])
+        return Output(self._say(x[:, num_audio:]), activity)
+
+    def hear(self, features: Tensor, lengths: Tensor, room: int) -> Cache:
+        """The sound's keys and values, with room for so many turn tokens: to be written by `write`."""
+        x, heard = self._hear(features, lengths)
+        cache = Cache(heard, room)
+        mask = heard[:, None, None].expand(-1, -1, heard.shape[1], -1)
+        for block in self.blocks:
+            x = block(x, mask, cache)
+        return cache
+
+    def write(self, cache: Cache, ids: Tensor) -> Tensor:
+        """Logits `(b, t, v)` after the next ids `(b, t)`, which the cache then holds too; as `forward` gives."""
+        new, before = ids.shape[1], cache.written
+        x = self._read(ids, before)
+        own = torch.ones(new, before + new, dtype=torch.bool, device=ids.device).tril(before)
+        mask = torch.cat([cache.heard[:, None].expand(-1, new, -1), own.expand(len(ids), -1, -1)], dim=2)[:, None]
+        for block in self.blocks:
+            x = block(x, mask, cache)
+        cache.written += new
+        return self._say(self.norm(x))
+
+    def _hear(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """Audio tokens `(b, a, d)` with their times, and which of them are sound `(b, a)`."""
+        x = self.embed_audio(features, lengths)
+        seconds = self.embed_audio.seconds(x.shape[1], x.device)
+        heard = torch.arange(x.shape[1], device=x.device) < self.embed_audio.num_tokens(lengths)[:, None]
+        return self.drop(x + self.time(seconds)), heard
+
+    def _read(self, ids: Tensor, first: int) -> Tensor:
+        """Turn tokens `(b, t, d)` of ids `(b, t)`, the first of which is number `first` of its sequence."""
+        vocabulary = self.vocabulary
+        places = first + torch.arange(ids.shape[1], device=ids.device)  # (t,)
+        is_time = (ids >= FIRST_TIME) & (ids < vocabulary.first_label)  # (b, t)
+        kinds = torch.where(ids < FIRST_TIME, ids, ids - vocabulary.first_label + TABLE_LABELS)
+        kinds = torch.where(is_time, torch.where(places % 3 == 1, TABLE_START, TABLE_END), kinds)
+        times = self.time((ids - FIRST_TIME) * vocabulary.time_step) * is_time[..., None]  # (b, t, d)
+        return self.drop(self.kinds(kinds) + times + self.order(places))
+
+    def _say(self, x: Tensor) -> Tensor:
+        """Logits `(b, t, v)` of what comes after turn tokens `(b, t, d)`."""
+        times = self.say_time(x) @ self.grid.T.to(x.dtype)  # (b, t, n + 1)
+        other = self.say_other(x)
+        return torch.cat([other[..., :FIRST_TIME], times, other[..., FIRST_TIME:]], dim=-1).float()
+
+    def _grid(self) -> Tensor:
+        """Sinusoids of every time there is. Shape `(n + 1, 2 * f)`."""
+        return self.time.waves(torch.arange(self.vocabulary.num_steps + 1) * self.vocabulary.time_step)
+
+    def _start(self, module: nn.Module) -> None:
+        """First weights."""
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+        if isinstance(module, Sinusoids):
+            nn.init.normal_(module.project.weight, std=1 / math.sqrt(module.project.in_features))
+
+    def configure_optimizer(
+        self, learning_rate: float, weight_decay: float, betas: tuple[float, float] = (0.9, 0.95)
+    ) -> torch.optim.AdamW:
+        """AdamW, with decay for matrices only."""
+        matrices = [p for p in self.parameters() if p.ndim >= 2]
+        others = [p for p in self.parameters() if p.ndim < 2]
+        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+        return torch.optim.AdamW(groups, lr=learning_rate, betas=betas)
+
+
+def loss(
+    vocabulary: Vocabulary, logits: Tensor, targets: Tensor, mask: Tensor | None = None, spread: float = 0.0
+) -> Tensor:
+    """Mean cross-entropy of targets `(b, t)` that are not PAD.
+
+    `mask` `(b, t, v)`: the ids that the grammar allows (`tokens.masks`); others do not count. `spread`: a time's
+    target is a Gaussian of that standard deviation, in seconds, over the times that are allowed around it.
+    """
+    if mask is not None:
+        logits = logits.masked_fill(~mask, float("-inf"))
+    said = logits.log_softmax(dim=-1)
+    loss = -said.gather(-1, targets[..., None]).squeeze(-1)  # (b, t)
+    if spread > 0:
+        is_time = (targets >= FIRST_TIME) & (targets < vocabulary.first_label)
+        steps = torch.arange(vocabulary.num_steps + 1, device=targets.device)
+        away = (steps - (targets[is_time] - FIRST_TIME)[:, None]) * (vocabulary.time_step / spread)  # (times, n + 1)
+        now = said[is_time][:, vocabulary.times]
+        wanted = (-0.5 * away**2).masked_fill(now.isinf(), float("-inf")).softmax(dim=-1)
+        loss = loss.masked_scatter(is_time, -(wanted * now.masked_fill(now.isinf(), 0.0)).sum(dim=-1))
+    return loss[targets != PAD].mean()
+
+
+def activity_loss(model: Pix2Seq, activity: Tensor, talks: Tensor, lengths: Tensor) -> Tensor:
+    """Mean cross-entropy of `Output.activity` with who `talks` `(b, num_features, num_speakers)` in [0, 1], speakers in
+    order of appearance, over the first `lengths` `(b,)` features."""
+    talks = talks[:, :: model.embed_audio.stride]
+    heard = torch.arange(talks.shape[1], device=talks.device) < model.embed_audio.num_tokens(lengths)[:, None]
+    return F.binary_cross_entropy_with_logits(activity[heard].float(), talks[heard])
