@@ -6,28 +6,31 @@ import threading
 
 import numpy as np
 
+from diarist.core.protocols import SegmentationSpec
 from diarist.core.types import Float32
 from diarist.errors import ExtraError
-from diarist.models.native import NativeCamPlusPlus, NativePyanNet, Tensors
+from diarist.models.native import NativeCamPlusPlus, NativePyanNet, NativeResNet34, Tensors
+from diarist.models.nets.pyannet import spec_of
 
 _ONE = threading.Lock()  # MLX evaluates its graphs one by one
 
 
-def segmentation(tensors: Tensors) -> NativePyanNet:
+def segmentation(tensors: Tensors, spec: SegmentationSpec | None = None) -> NativePyanNet:
     """PyanNet from the tensors of a checkpoint. Raises `ExtraError` without MLX, `KeyError` or `ValueError` for tensors
     that are not PyanNet's."""
     _check()
+    spec = spec or spec_of(tensors)
     import mlx.core as mx
 
     from diarist.models.nets.mlx.pyannet import PyanNet
 
-    network = PyanNet.like(tensors)
+    network = PyanNet.like(tensors, powerset=spec.max_simultaneous is not None)
 
     def run(batch: Float32) -> Float32:
         with _ONE:
             return np.array(network(mx.array(batch)))
 
-    return NativePyanNet(tensors, run)
+    return NativePyanNet(tensors, run, spec)
 
 
 def embedding(tensors: Tensors) -> NativeCamPlusPlus:
@@ -44,6 +47,22 @@ def embedding(tensors: Tensors) -> NativeCamPlusPlus:
             return np.array(network.frames(mx.array(fbank)))
 
     return NativeCamPlusPlus(tensors, run)
+
+
+def resnet34(tensors: Tensors) -> NativeResNet34:
+    """WeSpeaker's ResNet34 from the tensors of a checkpoint. Raises as `segmentation` does."""
+    _check()
+    import mlx.core as mx
+
+    from diarist.models.nets.mlx.resnet import ResNet34
+
+    network = ResNet34.like(tensors)
+
+    def run(fbank: Float32) -> Float32:
+        with _ONE:
+            return np.array(network.frames(mx.array(fbank)))
+
+    return NativeResNet34(tensors, run)
 
 
 def _check() -> None:

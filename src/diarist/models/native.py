@@ -14,34 +14,24 @@ from numpy.typing import NDArray
 
 from diarist.core.protocols import EmbeddingSpec, SegmentationSpec
 from diarist.core.types import Float32
-from diarist.errors import WeightsError
 from diarist.models.checks import check_chunks, check_features, check_weights
-from diarist.models.nets import campplus, pyannet
-from diarist.models.onnx import powerset_of
+from diarist.models.nets import campplus, pyannet, resnet
 from diarist.models.pooling import weighted_statistics
-from diarist.models.pyannet import CHUNK
 
 Tensors = Mapping[str, NDArray[Any]]
 Run = Callable[[Float32], Float32]
 
 
 class NativePyanNet:
-    """segmentation-3.0, and networks fine-tuned from it; `run` takes `(batch, num_samples)` to `(batch, num_frames,
-    num_classes)`."""
+    """Networks of pyannote's architecture; `run` takes `(batch, num_samples)` to `(batch, num_frames, num_classes)`."""
 
-    def __init__(self, tensors: Tensors, run: Run, chunk: int = CHUNK) -> None:
+    def __init__(self, tensors: Tensors, run: Run, spec: SegmentationSpec | None = None) -> None:
         self._num_classes = len(tensors["classifier.bias"])
-        speakers = powerset_of(self._num_classes)
-        if speakers is None:
-            raise WeightsError(f"a segmentation checkpoint of {self._num_classes} classes: not a powerset of 2 at once")
         self._run = run
-        self.spec = SegmentationSpec(chunk, pyannet.FRAMES.count_inside(chunk), pyannet.FRAMES, *speakers)
+        self.spec = spec or pyannet.spec_of(tensors)
 
     def __call__(self, batch: Float32) -> Float32:
-        """`(batch, num_samples)` to log-probabilities `(batch, num_frames, num_classes)`.
-
-        Raises `UsageError` for another shape.
-        """
+        """`(batch, num_samples)` to scores `(batch, num_frames, num_classes)`. Raises `UsageError` for another shape."""
         check_chunks(batch, self.spec)
         if not len(batch):
             return np.zeros((0, self.spec.num_frames, self._num_classes), np.float32)
@@ -52,7 +42,7 @@ class NativePyanNet:
         self(np.zeros((1, self.spec.chunk), dtype=np.float32))
 
     def resized(self, chunk: int) -> NativePyanNet:
-        """The same network for chunks of another number of samples; it was trained on ten seconds."""
+        """The same network for chunks of another number of samples than it was trained on."""
         other = object.__new__(type(self))
         other._run, other._num_classes = self._run, self._num_classes
         other.spec = dataclasses.replace(self.spec, chunk=chunk, num_frames=pyannet.FRAMES.count_inside(chunk))
@@ -83,5 +73,34 @@ class NativeCamPlusPlus:
 
     def pool(self, maps: Float32, weights: Float32) -> Float32:
         """Maps `(batch, num_maps, 512)` under `(batch, num_local, num_maps)` to `(batch, num_local, 192)`."""
+        check_weights(maps, weights)
+        return self._head(weighted_statistics(maps, weights, self.spec.min_frames))
+
+
+class NativeResNet34:
+    """WeSpeaker's ResNet34; `run` takes `(batch, num_fbank, 80)`, their mean removed, to maps `(batch,
+    ceil(num_fbank / 8), 2560)`."""
+
+    def __init__(self, tensors: Tensors, run: Run) -> None:
+        self._run = run
+        self._head = resnet.Head.of(tensors)
+        self._channels = resnet.num_channels(tensors)
+        self.spec = resnet.spec_of(tensors)
+
+    def frames(self, fbank: Float32) -> Float32:
+        """`(batch, num_fbank, 80)` to `(batch, ceil(num_fbank / 8), 2560)`."""
+        check_features(fbank, self.spec)
+        batch, num_fbank, _ = fbank.shape
+        if not batch * num_fbank:
+            return np.zeros((batch, -(-num_fbank // resnet.STRIDE), self._channels), np.float32)
+        return np.ascontiguousarray(self._run(np.ascontiguousarray(fbank, dtype=np.float32)))
+
+    def try_out(self) -> None:
+        """Run on silence; raises whatever is wrong."""
+        maps = self.frames(np.zeros((1, 64, self.spec.num_mels), dtype=np.float32))
+        self.pool(maps, np.ones((1, 1, maps.shape[1]), dtype=np.float32))
+
+    def pool(self, maps: Float32, weights: Float32) -> Float32:
+        """Maps `(batch, num_maps, 2560)` under `(batch, num_local, num_maps)` to `(batch, num_local, 256)`."""
         check_weights(maps, weights)
         return self._head(weighted_statistics(maps, weights, self.spec.min_frames))

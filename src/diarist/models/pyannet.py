@@ -1,28 +1,26 @@
-"""segmentation-3.0, and networks fine-tuned from it, on ONNX Runtime from the tensors of a checkpoint."""
+"""Networks of pyannote's architecture (segmentation-3.0, segmentation, ...) on ONNX Runtime from their tensors."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from diarist.core.protocols import SegmentationSpec
-from diarist.core.time import SAMPLE_RATE
 from diarist.core.types import Float32
-from diarist.errors import WeightsError
 from diarist.models.checks import check_chunks
 from diarist.models.nets import pyannet
-from diarist.models.onnx import powerset_of, session
+from diarist.models.onnx import session
 
-CHUNK = 10 * SAMPLE_RATE
 _SHARED = 8  # chunks that go through the filters together
 _BLOCK = 1000  # pooled values worked on at a time
 _TOGETHER = 4  # chunks that go through the LSTM together: its weights are read once for all of them
 
 
 class PyanNet:
-    """Powerset segmentation network; see `nets/pyannet.py`.
+    """Segmentation network; see `nets/pyannet.py`. Without a `spec`, what `spec_of` makes of the tensors holds.
 
     A batch whose rows are a sliding view of one recording (`numpy.lib.stride_tricks.sliding_window_view(samples,
     160_000)[::step]`, the step a multiple of 30 samples) is recognised by its strides, and what the chunks share is
@@ -36,25 +34,27 @@ class PyanNet:
     hop, reach = pyannet.HOP, pyannet.REACH  # value `i` of `pools()` is of samples `[i * hop, i * hop + reach)`
 
     def __init__(
-        self, tensors: pyannet.Tensors, *, int8: bool = False, chunk: int = CHUNK, together: int = _TOGETHER
+        self,
+        tensors: pyannet.Tensors,
+        *,
+        int8: bool = False,
+        spec: SegmentationSpec | None = None,
+        together: int = _TOGETHER,
     ) -> None:
-        num_classes = len(tensors["classifier.bias"])
-        speakers = powerset_of(num_classes)
-        if speakers is None:
-            raise WeightsError(f"a segmentation checkpoint of {num_classes} classes: not a powerset of 2 at once")
-        self._num_pooled = pyannet.num_pooled(chunk)
+        self.spec = spec or pyannet.spec_of(tensors)
+        powerset = self.spec.max_simultaneous is not None
+        self._num_pooled = pyannet.num_pooled(self.spec.chunk)
         self._filters = session(pyannet.filters_graph(tensors).serialize())
         self._features = session(pyannet.features_graph(tensors, self._num_pooled, int8=int8).serialize())
-        self._scores = session(pyannet.scores_graph(tensors, int8=int8).serialize())
+        self._scores = session(pyannet.scores_graph(tensors, int8=int8, powerset=powerset).serialize())
         self._weight, self._bias = pyannet.scaling(tensors)
         filters = pyannet.sinc_filters(tensors)
         self._sums = filters[: len(filters) // 2].sum(axis=1, dtype=np.float64).astype(np.float32)  # of the even ones
-        self._num_classes = num_classes
+        self._num_classes = len(tensors["classifier.bias"])
         self._made_of, self._together = (tensors, int8), together
-        self.spec = SegmentationSpec(chunk, pyannet.FRAMES.count_inside(chunk), pyannet.FRAMES, *speakers)
 
     def __call__(self, batch: Float32, pools: Iterable[Float32] | None = None) -> Float32:
-        """`(batch, num_samples)` to log-probabilities `(batch, num_frames, num_classes)`: 160000 samples to 589 frames.
+        """`(batch, num_samples)` to scores `(batch, num_frames, num_classes)`: 160000 samples to 589 frames.
 
         `pools` of each row, `(1, 120, num_pooled)`, where they are known already. Raises `UsageError` for another
         shape.
@@ -70,9 +70,10 @@ class PyanNet:
         return scores
 
     def resized(self, chunk: int) -> PyanNet:
-        """The same network for streams, in chunks of another number of samples; it was trained on ten seconds."""
+        """The same network for streams, in chunks of another number of samples than it was trained on."""
         tensors, int8 = self._made_of
-        return PyanNet(tensors, int8=int8, chunk=chunk, together=1 if int8 else _TOGETHER)
+        spec = dataclasses.replace(self.spec, chunk=chunk, num_frames=pyannet.FRAMES.count_inside(chunk))
+        return PyanNet(tensors, int8=int8, spec=spec, together=1 if int8 else _TOGETHER)
 
     def try_out(self) -> None:
         """Run on silence; raises whatever is wrong."""

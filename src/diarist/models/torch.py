@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diarist.core.protocols import SegmentationSpec
 from diarist.core.types import Float32
 from diarist.errors import ExtraError, UsageError
-from diarist.models.native import NativeCamPlusPlus, NativePyanNet, Tensors
+from diarist.models.native import NativeCamPlusPlus, NativePyanNet, NativeResNet34, Tensors
+from diarist.models.nets.pyannet import spec_of
 
 if TYPE_CHECKING:
     import torch
@@ -40,20 +42,22 @@ def device_of(name: str) -> torch.device:
         raise UsageError(f"'{name}' is not a device of torch") from error
 
 
-def segmentation(tensors: Tensors, device: str = "auto") -> NativePyanNet:
+def segmentation(tensors: Tensors, device: str = "auto", spec: SegmentationSpec | None = None) -> NativePyanNet:
     """PyanNet from the tensors of a checkpoint. Raises as `device_of`, or what torch raises for other tensors."""
+    spec = spec or spec_of(tensors)
     place = device_of(device)
     import torch
 
     from diarist.models.nets.torch.pyannet import PyanNet
 
-    network = PyanNet.like(_tensors(tensors)).eval().to(place)
+    powerset = spec.max_simultaneous is not None
+    network = PyanNet.like(_tensors(tensors), powerset=powerset).eval().to(place)
 
     def run(batch: Float32) -> Float32:
         with torch.inference_mode(), _precision(place):
             return np.asarray(network(torch.from_numpy(batch).to(place)).float().cpu().numpy())
 
-    return NativePyanNet(tensors, run)
+    return NativePyanNet(tensors, run, spec)
 
 
 def embedding(tensors: Tensors, device: str = "auto") -> NativeCamPlusPlus:
@@ -72,6 +76,22 @@ def embedding(tensors: Tensors, device: str = "auto") -> NativeCamPlusPlus:
             return np.asarray(network.frames(torch.from_numpy(fbank).to(place)).cpu().numpy())
 
     return NativeCamPlusPlus(tensors, run)
+
+
+def resnet34(tensors: Tensors, device: str = "auto") -> NativeResNet34:
+    """WeSpeaker's ResNet34 from the tensors of a checkpoint. Raises as `segmentation` does."""
+    place = device_of(device)
+    import torch
+
+    from diarist.models.nets.torch.resnet import ResNet34
+
+    network = ResNet34.like(_tensors(tensors)).eval().to(place)
+
+    def run(fbank: Float32) -> Float32:
+        with torch.inference_mode():
+            return np.asarray(network.frames(torch.from_numpy(fbank).to(place)).cpu().numpy())
+
+    return NativeResNet34(tensors, run)
 
 
 def _precision(place: torch.device) -> AbstractContextManager[Any]:

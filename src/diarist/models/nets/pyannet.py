@@ -14,16 +14,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import count
+from math import comb
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from diarist.core.protocols import SegmentationSpec
 from diarist.core.time import SAMPLE_RATE, Axis
 from diarist.core.types import Float32, Float64
+from diarist.errors import WeightsError
 from diarist.models import quantize
 from diarist.models.graph import MICROSOFT, Graph
+from diarist.models.onnx import powerset_of
 from diarist.models.quantize import Grid, Quantized
+from diarist.stages.powerset import MAX_LOCAL
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -38,6 +43,25 @@ _LOWEST_HZ = _NARROWEST_HZ = np.float32(50)
 # it was: measured on real recordings, clipping there changes no more than the rounding does.
 _NORMALISED = Grid.covering(-0.1, 30.0)
 _HIDDEN = Grid(2 / 255, 128)  # states of an LSTM are within (-1, 1)
+
+
+def spec_of(
+    tensors: Tensors, *, chunk: int | None = None, speakers: tuple[int, int | None] | None = None
+) -> SegmentationSpec:
+    """What a network with these tensors takes and gives.
+
+    What the checkpoint does not say is taken from the number of its classes: where that is a powerset of at most two
+    speakers, they are one, and chunks are of ten seconds (segmentation-3.0); else each class is a speaker, and chunks
+    are of five (pyannote/segmentation). Raises `WeightsError` for more speakers than there can be.
+    """
+    num_classes = len(tensors["classifier.bias"])
+    num_local, most = speakers or powerset_of(num_classes) or (num_classes, None)
+    if num_local > MAX_LOCAL:
+        raise WeightsError(f"it has {num_local} speakers in a chunk, more than the {MAX_LOCAL} that are possible")
+    if num_classes != (num_local if most is None else sum(comb(num_local, k) for k in range(most + 1))):
+        raise WeightsError(f"it says {num_local} speakers, {most or 'all'} at once, for {num_classes} classes")
+    chunk = chunk or (10 if most is not None else 5) * SAMPLE_RATE
+    return SegmentationSpec(chunk, FRAMES.count_inside(chunk), FRAMES, num_local, most)
 
 
 def num_pooled(num_samples: int) -> int:
@@ -103,20 +127,28 @@ def features_graph(tensors: Tensors, num_pooled: int, *, int8: bool) -> Graph:
     return graph
 
 
-def scores_graph(tensors: Tensors, *, int8: bool) -> Graph:
-    """Features `(num_frames, batch, 60)` to log-probabilities `scores` `(batch, num_frames, num_classes)`."""
+def scores_graph(tensors: Tensors, *, int8: bool, powerset: bool = True) -> Graph:
+    """Features `(num_frames, batch, 60)` to `scores` `(batch, num_frames, num_classes)`: log-probabilities of a powerset,
+    or probabilities of classes that know nothing of each other."""
     graph = Graph("pyannet-scores")
     width = tensors["lstm.weight_ih_l0"].shape[1]
     x = graph.input("features", ("num_frames", "batch", width))
+    graph.output(
+        scores(graph, tensors, x, int8=int8, powerset=powerset), "scores", ("batch", "num_frames", "num_classes")
+    )
+    return graph
+
+
+def scores(graph: Graph, tensors: Tensors, x: str, *, int8: bool, powerset: bool) -> str:
+    """Scores of features, as part of a graph."""
     for layer in range(num_layers(tensors, "lstm.weight_ih_l{}")):
         x = _lstm(graph, tensors, x, layer, int8)
     x = graph.node("Transpose", x, perm=[1, 0, 2])
     for layer in range(num_layers(tensors, "linear.{}.weight")):
         x = _dense(graph, tensors, x, f"linear.{layer}", int8=int8 and layer == 0)
         x = graph.node("LeakyRelu", x, alpha=SLOPE)
-    x = graph.node("LogSoftmax", _dense(graph, tensors, x, "classifier", int8=False), axis=-1)
-    graph.output(x, "scores", ("batch", "num_frames", "num_classes"))
-    return graph
+    x = _dense(graph, tensors, x, "classifier", int8=False)
+    return graph.node("LogSoftmax", x, axis=-1) if powerset else graph.node("Sigmoid", x)
 
 
 def num_layers(tensors: Tensors, name: str) -> int:
@@ -153,12 +185,15 @@ def _conv_int8(graph: Graph, tensors: Tensors, x: str, number: int, length: int)
 
 
 def _lstm(graph: Graph, tensors: Tensors, x: str, layer: int, int8: bool) -> str:
-    """`(num_frames, batch, features)` to `(num_frames, batch, 2 * hidden)`, both directions."""
-    directions = [f"l{layer}{suffix}" for suffix in ("", "_reverse")]
-    given = np.stack([_gates(tensors[f"lstm.weight_ih_{d}"]) for d in directions])  # (2, 4 hidden, features)
-    recurrent = np.stack([_gates(tensors[f"lstm.weight_hh_{d}"]) for d in directions])  # (2, 4 hidden, hidden)
+    """`(num_frames, batch, features)` to `(num_frames, batch, 2 * hidden)`, both directions; or one where there is one."""
+    directions = [f"l{layer}{suffix}" for suffix in ("", "_reverse") if f"lstm.weight_ih_l{layer}{suffix}" in tensors]
+    given = np.stack([_gates(tensors[f"lstm.weight_ih_{d}"]) for d in directions])  # (directions, 4 hidden, features)
+    recurrent = np.stack([_gates(tensors[f"lstm.weight_hh_{d}"]) for d in directions])  # (directions, 4 hidden, hidden)
     bias = np.stack([np.concatenate([_gates(tensors[f"lstm.bias_{k}_{d}"]) for k in ("ih", "hh")]) for d in directions])
-    attributes = {"hidden_size": recurrent.shape[2], "direction": "bidirectional"}
+    attributes = {
+        "hidden_size": recurrent.shape[2],
+        "direction": "bidirectional" if len(directions) == 2 else "forward",
+    }
     if int8:
         weights, scales = zip(*(_rounded_gates(graph, w) for w in (given, recurrent)), strict=True)
         zero = graph.constant(np.zeros(given.shape[:2]), np.int8)

@@ -72,15 +72,15 @@ class SincNet(nn.Module):
 
 
 class LSTM(nn.Module):
-    """Layers in both directions: `(batch, num_frames, features)` to `(batch, num_frames, 2 * hidden)`."""
+    """Layers in both directions: `(batch, num_frames, features)` to `(batch, num_frames, 2 * hidden)`; or in one."""
 
-    def __init__(self, features: int, hidden: int, num_layers: int) -> None:
+    def __init__(self, features: int, hidden: int, num_layers: int, directions: int = 2) -> None:
         super().__init__()
-        self.num_layers = num_layers
+        self.num_layers, self.directions = num_layers, directions
         for layer in range(num_layers):
-            for suffix in ("", "_reverse"):
+            for suffix in ("", "_reverse")[:directions]:
                 name = f"l{layer}{suffix}"
-                self[f"weight_ih_{name}"] = mx.zeros((4 * hidden, features if layer == 0 else 2 * hidden))
+                self[f"weight_ih_{name}"] = mx.zeros((4 * hidden, features if layer == 0 else directions * hidden))
                 self[f"weight_hh_{name}"] = mx.zeros((4 * hidden, hidden))
                 self[f"bias_ih_{name}"] = mx.zeros((4 * hidden,))
                 self[f"bias_hh_{name}"] = mx.zeros((4 * hidden,))
@@ -88,9 +88,10 @@ class LSTM(nn.Module):
     def __call__(self, x: mx.array) -> mx.array:
         """The states of the last layer."""
         for layer in range(self.num_layers):
-            forward = self._direction(x, f"l{layer}")
-            backward = self._direction(x[:, ::-1], f"l{layer}_reverse")[:, ::-1]
-            x = mx.concatenate([forward, backward], axis=2)
+            states = [self._direction(x, f"l{layer}")]
+            if self.directions == 2:
+                states.append(self._direction(x[:, ::-1], f"l{layer}_reverse")[:, ::-1])
+            x = mx.concatenate(states, axis=2)
             mx.eval(x)  # a graph of all layers would hold all of their steps at once
         return x
 
@@ -108,33 +109,48 @@ class LSTM(nn.Module):
 
 
 class PyanNet(nn.Module):
-    """Sound `(batch, num_samples)` to log-probabilities `(batch, num_frames, num_classes)`."""
+    """Sound `(batch, num_samples)` or `(batch, 1, num_samples)` to scores `(batch, num_frames, num_classes)`:
+    log-probabilities of a powerset, or probabilities of classes that know nothing of each other."""
 
     def __init__(
-        self, num_classes: int = 7, num_layers: int = 4, hidden: int = 128, dense: tuple[int, ...] = (128, 128)
+        self,
+        num_classes: int = 7,
+        num_layers: int = 4,
+        hidden: int = 128,
+        dense: tuple[int, ...] = (128, 128),
+        *,
+        powerset: bool = True,
+        directions: int = 2,
     ) -> None:
         super().__init__()
+        self.powerset = powerset
         self.sincnet = SincNet()
-        self.lstm = LSTM(60, hidden, num_layers)
-        self.linear = [nn.Linear(a, b) for a, b in pairwise((2 * hidden, *dense))]
-        self.classifier = nn.Linear((2 * hidden, *dense)[-1], num_classes)
+        self.lstm = LSTM(60, hidden, num_layers, directions)
+        widths = (directions * hidden, *dense)
+        self.linear = [nn.Linear(a, b) for a, b in pairwise(widths)]
+        self.classifier = nn.Linear(widths[-1], num_classes)
 
     @classmethod
-    def like(cls, tensors: Mapping[str, NDArray[Any]], dtype: mx.Dtype = mx.float32) -> PyanNet:
+    def like(
+        cls, tensors: Mapping[str, NDArray[Any]], dtype: mx.Dtype = mx.float32, *, powerset: bool = True
+    ) -> PyanNet:
         """A network of the sizes of a checkpoint, with its tensors. Raises `KeyError` or `ValueError`."""
         num_layers = sum(name.startswith("lstm.weight_ih_l") and not name.endswith("_reverse") for name in tensors)
         dense = [tensors[f"linear.{i}.weight"].shape[0] for i in range(sum("linear." in name for name in tensors) // 2)]
         hidden = tensors["lstm.weight_hh_l0"].shape[1]
-        network = cls(len(tensors["classifier.bias"]), num_layers, hidden, tuple(dense))
+        directions = 1 + ("lstm.weight_ih_l0_reverse" in tensors)
+        sizes = len(tensors["classifier.bias"]), num_layers, hidden, tuple(dense)
+        network = cls(*sizes, powerset=powerset, directions=directions)
         load(network, tensors, dtype)
         return network
 
     def __call__(self, samples: mx.array) -> mx.array:
-        """Log-probabilities of the classes in each frame."""
-        x = self.lstm(self.sincnet(samples[:, :, None]))
+        """Scores of the classes in each frame."""
+        x = self.lstm(self.sincnet(samples.reshape(samples.shape[0], -1, 1)))
         for layer in self.linear:
             x = nn.leaky_relu(layer(x), SLOPE)
-        return nn.log_softmax(self.classifier(x).astype(mx.float32), axis=-1)
+        x = self.classifier(x).astype(mx.float32)
+        return nn.log_softmax(x, axis=-1) if self.powerset else mx.sigmoid(x)
 
 
 def _max_pool(x: mx.array) -> mx.array:

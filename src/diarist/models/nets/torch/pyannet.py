@@ -71,32 +71,44 @@ class SincNet(nn.Module):
 
 
 class PyanNet(nn.Module):
-    """Sound `(batch, num_samples)` to log-probabilities `(batch, num_frames, num_classes)`."""
+    """Sound `(batch, num_samples)` to scores `(batch, num_frames, num_classes)`: log-probabilities of a powerset, or
+    probabilities of classes that know nothing of each other."""
 
     def __init__(
-        self, num_classes: int = 7, num_layers: int = 4, hidden: int = 128, dense: tuple[int, ...] = (128, 128)
+        self,
+        num_classes: int = 7,
+        num_layers: int = 4,
+        hidden: int = 128,
+        dense: tuple[int, ...] = (128, 128),
+        *,
+        powerset: bool = True,
+        directions: int = 2,
     ):
         super().__init__()
+        self.powerset = powerset
         self.sincnet = SincNet()
-        self.lstm = nn.LSTM(60, hidden, num_layers, bidirectional=True, batch_first=True)
-        widths = (2 * hidden, *dense)
+        self.lstm = nn.LSTM(60, hidden, num_layers, bidirectional=directions == 2, batch_first=True)
+        widths = (directions * hidden, *dense)
         self.linear = nn.ModuleList([nn.Linear(a, b) for a, b in pairwise(widths)])
         self.classifier = nn.Linear(widths[-1], num_classes)
 
     @classmethod
-    def like(cls, tensors: dict[str, Tensor]) -> PyanNet:
+    def like(cls, tensors: dict[str, Tensor], *, powerset: bool = True) -> PyanNet:
         """A network of the sizes of a checkpoint, with its tensors. Raises `KeyError` or `RuntimeError`."""
         num_layers = sum(name.startswith("lstm.weight_ih_l") and not name.endswith("_reverse") for name in tensors)
         dense = [tensors[f"linear.{i}.weight"].shape[0] for i in range(sum("linear." in name for name in tensors) // 2)]
         hidden = tensors["lstm.weight_hh_l0"].shape[1]
-        network = cls(len(tensors["classifier.bias"]), num_layers, hidden, tuple(dense))
+        directions = 1 + ("lstm.weight_ih_l0_reverse" in tensors)
+        sizes = len(tensors["classifier.bias"]), num_layers, hidden, tuple(dense)
+        network = cls(*sizes, powerset=powerset, directions=directions)
         network.load_state_dict(tensors)
         return network
 
     def forward(self, samples: Tensor) -> Tensor:
-        """Log-probabilities of the classes in each frame."""
+        """Scores of the classes in each frame."""
         x: Tensor = self.sincnet(samples.unsqueeze(1))
         x, _ = self.lstm(x.transpose(1, 2))
         for layer in self.linear:
             x = functional.leaky_relu(layer(x), SLOPE)
-        return functional.log_softmax(self.classifier(x).float(), dim=-1)
+        x = self.classifier(x).float()
+        return functional.log_softmax(x, dim=-1) if self.powerset else torch.sigmoid(x)
