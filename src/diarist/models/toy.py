@@ -1,7 +1,8 @@
-"""A voice is a tone: both models in a page of numpy, so that the whole house runs and is tested with no weights.
+"""A voice is a tone: all models in a few pages of numpy, so that the whole house runs and is tested with no weights.
 
 A speaker hums a frequency of its own, in pulses of five a second as syllables have. `ToySegmentation` hears which tones
-sound, on the frames and in the powerset of segmentation-3.0; `ToyEmbedding` tells voices by the mel bands that move.
+sound, on the frames and in the powerset of segmentation-3.0; `ToyEmbedding` tells voices by the mel bands that move;
+`ToyEndToEnd` says who hums, in order of arrival.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from diarist.core.protocols import EmbeddingSpec, SegmentationSpec
+from diarist.core.protocols import EmbeddingSpec, EndToEndSpec, SegmentationSpec
 from diarist.core.time import SAMPLE_RATE, Axis, to_samples
 from diarist.core.types import Float32, Float64, Turn
 from diarist.errors import UsageError
 from diarist.models.checks import check_chunks, check_features, check_weights
+from diarist.models.endtoend import check_samples
 from diarist.models.pooling import weighted_statistics
 from diarist.stages.powerset import mapping
 
@@ -26,6 +28,7 @@ _LEVEL = 0.1
 _QUIETEST = 0.05  # of a pulse, relative to its peak
 _HEARD = 0.02 * _LEVEL
 _SURE = 0.98  # probability of the class that is heard
+_CLICK = 5  # frames of 20 ms: where a hum begins, all voices sound for less
 
 
 def conversation(
@@ -125,3 +128,59 @@ class ToyEmbedding:
         check_weights(maps, weights)
         deviation: NDArray[np.float32] = weighted_statistics(maps, weights, self.spec.min_frames)[..., maps.shape[2] :]
         return deviation**3
+
+
+@dataclasses.dataclass(frozen=True)
+class ToyState:
+    """What `ToyEndToEnd` remembers: sound that waits `(num_samples,)`, and which voice each of its slots is."""
+
+    waiting: Float32
+    slots: tuple[int, ...] = ()
+
+
+class ToyEndToEnd:
+    """Which tones sound, in slots by order of arrival. An `EndToEndModel` that hears `chunk` frames of 20 ms at a time;
+    a voice that comes when all slots are taken is heard by nobody."""
+
+    def __init__(self, num_speakers: int = 4, *, chunk: int = 25, longest: float | None = None) -> None:
+        frames = Axis(size=960, step=320, start=-320)  # a frame looks a step to both sides
+        self.spec = EndToEndSpec(frames, num_speakers, (chunk + 1) * frames.step / SAMPLE_RATE, longest)
+        self._chunk = chunk
+        phase = 2 * np.pi * np.outer(np.arange(frames.size), VOICES) / SAMPLE_RATE
+        taper = np.hanning(frames.size)[:, None] * 2 / np.hanning(frames.size).sum()
+        self._probes = np.hstack([np.cos(phase) * taper, np.sin(phase) * taper]).astype(np.float32)
+
+    def start(self) -> ToyState:
+        """The state before the first sample."""
+        return ToyState(np.zeros(-self.spec.frames.start, np.float32))
+
+    def __call__(self, state: ToyState, samples: Float32) -> tuple[ToyState, Float32]:
+        """`(num_samples,)` more to the frames of the chunks that are whole. Raises `UsageError` for other samples."""
+        frames = self.spec.frames
+        waiting = np.concatenate([state.waiting, check_samples(samples)])
+        reach = frames.size + (self._chunk - 1) * frames.step
+        found, slots = [np.zeros((0, self.spec.num_speakers), np.float32)], state.slots
+        while len(waiting) >= reach:
+            scores, slots = self._heard(waiting[:reach], slots)
+            found.append(scores)
+            waiting = waiting[self._chunk * frames.step :]
+        return ToyState(waiting, slots), np.concatenate(found)
+
+    def finish(self, state: ToyState) -> Float32:
+        """The frames of the last chunk, filled up with silence."""
+        frames = self.spec.frames
+        num_frames = -(-(len(state.waiting) + frames.start) // frames.step)
+        silence = np.zeros(frames.size + num_frames * frames.step, np.float32)
+        return self._heard(np.concatenate([state.waiting, silence])[: len(silence)], state.slots)[0][:num_frames]
+
+    def _heard(self, samples: Float32, slots: tuple[int, ...]) -> tuple[Float32, tuple[int, ...]]:
+        """Probabilities `(num_frames, num_speakers)` of one chunk, and whose the slots are after it."""
+        axis = self.spec.frames
+        cosine, sine = np.split(sliding_window_view(samples, axis.size)[:: axis.step] @ self._probes, 2, axis=1)
+        heard = np.hypot(cosine, sine) > _HEARD
+        first = np.where(heard.sum(axis=0) >= _CLICK, heard.argmax(axis=0), len(heard))
+        new = [int(v) for v in np.argsort(first, kind="stable") if first[v] < len(heard) and v not in slots]
+        slots = (*slots, *new)[: self.spec.num_speakers]
+        scores = np.full((len(heard), self.spec.num_speakers), 1 - _SURE, np.float32)
+        scores[:, : len(slots)] = np.where(heard[:, list(slots)], _SURE, 1 - _SURE)
+        return scores, slots
