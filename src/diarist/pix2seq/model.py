@@ -122,12 +122,6 @@ class Cache:
             written = stored[:, :, first : first + self.written]
             written.copy_(written[rows])
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these sequences only."""
-        self.heard = self.heard[rows]
-        self.keys = [k[rows] for k in self.keys]
-        self.values = [v[rows] for v in self.values]
-
 
 class Block(nn.Module):
     """Attention and a two-layer network, each on top of a norm and added to what was there."""

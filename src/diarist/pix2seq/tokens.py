@@ -130,12 +130,16 @@ class Grammar:
 
     Times: a start is not before the last one, an end is after its start. Speakers: one who has talked in the window and
     is silent since before the start, or the next new one. EOS: instead of a start, and nothing but PAD after it.
-    `most`: how many speakers there may be, all labels where it is None.
+    `most`: how many speakers there may be, all labels where it is None. `last`: the step `(batch,)` at which the sound
+    ends, that of the window where it is None.
     """
 
-    def __init__(self, vocabulary: Vocabulary, batch: int = 1, most: int | None = None) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, batch: int = 1, most: int | None = None, last: Int64 | None = None
+    ) -> None:
         self.vocabulary = vocabulary
-        self.most = min(most or vocabulary.num_speakers, vocabulary.num_speakers)
+        self.most = vocabulary.num_speakers if most is None else min(most, vocabulary.num_speakers)
+        self.last = np.full(batch, vocabulary.num_steps) if last is None else np.minimum(last, vocabulary.num_steps)
         self.phase = np.zeros(batch, np.int64)  # what comes next: 0 a start or EOS, 1 an end, 2 a speaker, 3 PAD
         self.start = np.zeros(batch, np.int64)  # of the turn begun last, in steps
         self.end = np.zeros(batch, np.int64)
@@ -145,7 +149,7 @@ class Grammar:
     def select(self, rows: Int64) -> Grammar:
         """The sequences of some rows `(new batch,)`, as a copy; rows may come several times."""
         copy = Grammar(self.vocabulary, 0, self.most)
-        for name in ("phase", "start", "end", "used", "until"):
+        for name in ("last", "phase", "start", "end", "used", "until"):
             setattr(copy, name, getattr(self, name)[rows])
         return copy
 
@@ -162,8 +166,8 @@ class Grammar:
         begins, ends, speaks = (self.phase == phase for phase in range(3))
         mask[self.ended, PAD] = True
         mask[begins, EOS] = True
-        mask[begins, vocabulary.times] = (steps >= self._earliest()[begins, None]) & (steps < vocabulary.num_steps)
-        mask[ends, vocabulary.times] = steps > self.start[ends, None]
+        mask[begins, vocabulary.times] = (steps >= self._earliest()[begins, None]) & (steps < self.last[begins, None])
+        mask[ends, vocabulary.times] = (steps > self.start[ends, None]) & (steps <= self.last[ends, None])
         numbers = np.arange(vocabulary.num_speakers)
         silent = (numbers < self.used[:, None]) & (self.until < self.start[:, None])
         new = (numbers == self.used[:, None]) & (numbers < self.most)
@@ -199,6 +203,10 @@ class Grammar:
         self.until[rows, numbers] = self.end[rows]
         self.used[rows] = np.maximum(self.used[rows], numbers + 1)
         self.phase = np.where(stops | self.ended, 3, (self.phase + 1) % 3)
+
+    def not_before(self, steps: Int64) -> None:
+        """From here on, no turn begins before these steps `(batch,)`."""
+        self.start = np.maximum(self.start, steps)
 
     def _earliest(self) -> Int64:
         """The first step at which a turn may begin and still find a speaker. Shape `(batch,)`."""
