@@ -87,10 +87,11 @@ def _from_hub(hub_id: HubId, offline: bool) -> Path:
             return Path(hub.snapshot_download(hub_id.repo, revision=hub_id.revision, local_files_only=offline))
         return Path(hub.hf_hub_download(hub_id.repo, hub_id.file, revision=hub_id.revision, local_files_only=offline))
     except Exception as error:  # the hub's own, its HTTP library's, the system's
-        raise WeightsError(f"cannot get '{hub_id}' from the hub: {_meaning(error, offline)}") from error
+        raise WeightsError(f"cannot get '{hub_id}' from the hub: {meaning(error, offline)}") from error
 
 
-def _meaning(error: Exception, offline: bool) -> str:
+def meaning(error: BaseException, offline: bool) -> str:
+    """What an exception of the hub, its HTTP library or the system says to do, in words."""
     names = [kind.__name__ for kind in type(error).__mro__]
     if offline and "LocalEntryNotFoundError" in names:
         return "it is not in the hub's cache and nothing may be fetched (offline): fetch it once without --offline"
