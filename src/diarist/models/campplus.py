@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from diarist.core.protocols import EmbeddingSpec
 from diarist.core.types import Float32
 from diarist.models.checks import check_features, check_weights
 from diarist.models.nets import campplus, campplus_int8
@@ -18,7 +17,7 @@ class CamPlusPlus:
     In eight bits it is three times faster; embeddings keep a cosine of .99 to those of float32.
     """
 
-    spec = EmbeddingSpec(dimension=192, min_frames=2, map_stride=campplus.STRIDE)
+    spec = campplus.SPEC
 
     def __init__(self, tensors: campplus.Tensors, *, int8: bool = False, segment: int = campplus.SEGMENT) -> None:
         if int8:

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 from diarist.core.config import nearest
-from diarist.core.protocols import EmbeddingModel, SegmentationModel
+from diarist.core.protocols import EmbeddingModel, SegmentationModel, SegmentationSpec
 from diarist.errors import DiaristError, UsageError, WeightsError
-from diarist.models import mlx, torch
+from diarist.models import mlx, nemo, torch
 from diarist.models.campplus import CamPlusPlus
 from diarist.models.catalog import CATALOG
+from diarist.models.checkpoint import SUFFIXES, Checkpoint, read
 from diarist.models.hub import resolve
-from diarist.models.native import NativeCamPlusPlus, NativePyanNet, Tensors
+from diarist.models.native import NativeCamPlusPlus, NativePyanNet, NativeResNet34, Tensors
 from diarist.models.onnx import OnnxEmbedding, OnnxSegmentation
 from diarist.models.pyannet import PyanNet
-from diarist.models.torchfile import read_state_dict
+from diarist.models.resnet import ResNet34
 
 Precision = Literal["int8", "float32"]
+_PART = re.compile(r"-\d+-of-\d+\.")
 PRECISIONS = ("int8", "float32")
 BACKENDS = ("onnx", "torch", "mlx")
-_CHECKPOINTS = (".pt", ".bin", ".pth", ".ckpt")
 
 # Names that people know, of weights that no package carries.
 ELSEWHERE = {
-    "wespeaker-resnet34-lm": "WeSpeaker's ResNet34-LM is in no package: give --embedding-model its ONNX file, "
-    "voxceleb_resnet34_LM.onnx of the hub's Wespeaker/wespeaker-voxceleb-resnet34-LM, or an export of the folder "
-    "'embedding' of pyannote/speaker-diarization-community-1 (gated; docs/guide/community-1.md)",
+    "wespeaker-resnet34-lm": "WeSpeaker's ResNet34-LM is in no package: give --embedding-model its checkpoint, "
+    "hf:pyannote/wespeaker-voxceleb-resnet34-LM:pytorch_model.bin or embedding/pytorch_model.bin of "
+    "pyannote/speaker-diarization-community-1 (gated), or WeSpeaker's own file (docs/guide/community-1.md)",
 }
 
 _PyanNet = PyanNet | NativePyanNet
-_CamPlusPlus = CamPlusPlus | NativeCamPlusPlus
-Network = TypeVar("Network", bound=_PyanNet | _CamPlusPlus)
+_Embedding = CamPlusPlus | NativeCamPlusPlus | NativeResNet34
+Network = TypeVar("Network", bound=_PyanNet | _Embedding)
 
 
 def load_segmentation(
@@ -45,6 +47,8 @@ def load_segmentation(
 ) -> SegmentationModel:
     """Load a segmentation network: an ONNX file, which runs as it is, or a checkpoint of PyanNet, at `precision`.
 
+    What a checkpoint may be: see `models.checkpoint`.
+
     The backend `torch` runs checkpoints on `device` (`auto`, `cpu`, `cuda`, `mps`), whose own precision it takes.
     Raises `UsageError` for an unknown name, precision, backend or device, `WeightsError` for weights that are missing
     or are not such a network, `ExtraError` where torch is missing.
@@ -53,12 +57,14 @@ def load_segmentation(
     path = _file(model, "segmentation", offline)
     if _is_onnx(path, backend):
         return OnnxSegmentation(path)
+    found = _of_kind(read(path), "segmentation")
+    spec = cast(SegmentationSpec, found.spec)
     build: Mapping[str, Callable[[Tensors], _PyanNet]] = {
-        "onnx": lambda tensors: PyanNet(tensors, int8=precision == "int8"),
-        "torch": lambda tensors: torch.segmentation(tensors, device),
-        "mlx": mlx.segmentation,
+        "onnx": lambda tensors: PyanNet(tensors, int8=precision == "int8", spec=spec),
+        "torch": lambda tensors: torch.segmentation(tensors, device, spec),
+        "mlx": lambda tensors: mlx.segmentation(tensors, spec),
     }
-    return _built(path, "PyanNet", build[backend])
+    return _built(found, build[backend])
 
 
 def load_embedding(
@@ -69,20 +75,28 @@ def load_embedding(
     device: str = "auto",
     offline: bool = False,
 ) -> EmbeddingModel:
-    """Load a speaker embedding network: an ONNX file, which runs as it is, or a checkpoint of CAM++, at `precision`.
+    """Load a speaker embedding network: an ONNX file, which runs as it is, or a checkpoint: CAM++, at `precision`, or
+    WeSpeaker's ResNet34, which is always in float32.
 
+    A `.nemo` file, or a name of NeMo's (`titanet_large`), is run by NeMo on `device`, in float32 (`models.nemo`).
     Backend, device and errors are as in `load_segmentation`.
     """
     _check(precision, backend)
+    if nemo.is_nemo(model):
+        return nemo.embedding(model, device=device, offline=offline)
     path = _file(model, "embedding", offline)
     if _is_onnx(path, backend):
         return OnnxEmbedding(path)
-    build: Mapping[str, Callable[[Tensors], _CamPlusPlus]] = {
-        "onnx": lambda tensors: CamPlusPlus(tensors, int8=precision == "int8"),
-        "torch": lambda tensors: torch.embedding(tensors, device),
-        "mlx": mlx.embedding,
+    found = _of_kind(read(path), "embedding")
+    build: Mapping[tuple[str, str], Callable[[Tensors], _Embedding]] = {
+        ("campplus", "onnx"): lambda tensors: CamPlusPlus(tensors, int8=precision == "int8"),
+        ("campplus", "torch"): lambda tensors: torch.embedding(tensors, device),
+        ("campplus", "mlx"): mlx.embedding,
+        ("resnet34", "onnx"): ResNet34,
+        ("resnet34", "torch"): lambda tensors: torch.resnet34(tensors, device),
+        ("resnet34", "mlx"): mlx.resnet34,
     }
-    return _built(path, "CamPlusPlus", build[backend])
+    return _built(found, build[found.architecture, backend])
 
 
 def _check(precision: str, backend: str) -> None:
@@ -102,13 +116,38 @@ def _file(model: str | Path, kind: str, offline: bool) -> Path:
     path = resolve(model, offline=offline)
     if not path.is_dir():
         return path
-    found = sorted(path.rglob("*.onnx")) or sorted(p for p in path.rglob("*") if p.suffix in _CHECKPOINTS)
+    found = weights_in(path, kind)
     if len(found) != 1:
         names = ", ".join(str(p.relative_to(path)) for p in found[:5]) or "none"
         raise WeightsError(
             f"'{model}' must hold one ONNX file or checkpoint, not {len(found)} ({names}): name the file"
         )
     return found[0]
+
+
+def weights_in(folder: Path, kind: str = "") -> list[Path]:
+    """The files of a folder that may be a model: ONNX files, else checkpoints; the parts of one file count as one.
+
+    Where there are several, those in a folder called `kind` are meant, as in pyannote's pipelines.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    found = [path for path in files if path.suffix.lower() == ".onnx"]
+    found = found or [path for path in files if path.name.lower().endswith(SUFFIXES) and not _PART.search(path.name)]
+    found = [path for path in found if path.parent.name != "plda"]
+    whole = [path for path in found if path.name == "model.safetensors"]
+    found = [
+        path for path in found if not (path.name.endswith(".json") and path.with_suffix("").with_suffix("") in whole)
+    ]
+    own = [path for path in found if path.parent.name == kind]
+    return own if len(found) > 1 and own else found
+
+
+def _of_kind(found: Checkpoint, kind: str) -> Checkpoint:
+    if found.kind != kind:
+        raise WeightsError(
+            f"'{found.path}' is a checkpoint of {found.name}: a model of the kind {found.kind}, not {kind}"
+        )
+    return found
 
 
 def _is_onnx(path: Path, backend: str) -> bool:
@@ -119,11 +158,11 @@ def _is_onnx(path: Path, backend: str) -> bool:
     return is_onnx
 
 
-def _built(path: Path, name: str, build: Callable[[Tensors], Network]) -> Network:
+def _built(found: Checkpoint, build: Callable[[Tensors], Network]) -> Network:
     """The network from a checkpoint's tensors, once it has run: shapes that do not fit show only then."""
-    tensors = read_state_dict(path)
+    path = found.path
     try:
-        built = build(tensors)
+        built = build(found.tensors)
         built.try_out()
     except DiaristError as error:
         if not isinstance(error, WeightsError):
@@ -131,5 +170,7 @@ def _built(path: Path, name: str, build: Callable[[Tensors], Network]) -> Networ
         raise WeightsError(f"'{path}': {error}") from error
     except Exception as error:  # KeyError, ValueError, and what onnxruntime raises, which has no public name
         reason = f"no tensor {error}" if isinstance(error, KeyError) else str(error).strip().split("\n")[0][:200]
-        raise WeightsError(f"'{path}' is no checkpoint of {name} ({reason}): give other networks as ONNX") from error
+        raise WeightsError(
+            f"'{path}' is no checkpoint of {found.name} ({reason}): give other networks as ONNX"
+        ) from error
     return built

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarist.core.protocols import EmbeddingSpec, SegmentationSpec
+from diarist.core.protocols import SegmentationSpec
 from diarist.core.types import Float32
 from diarist.models.checks import check_chunks, check_features, check_weights
 from diarist.models.nets import campplus, pyannet, resnet
@@ -31,7 +31,7 @@ class NativePyanNet:
         self.spec = spec or pyannet.spec_of(tensors)
 
     def __call__(self, batch: Float32) -> Float32:
-        """`(batch, num_samples)` to scores `(batch, num_frames, num_classes)`. Raises `UsageError` for another shape."""
+        """`(batch, num_samples)` to scores `(batch, num_frames, num_classes)`; `UsageError` for another shape."""
         check_chunks(batch, self.spec)
         if not len(batch):
             return np.zeros((0, self.spec.num_frames, self._num_classes), np.float32)
@@ -52,7 +52,7 @@ class NativePyanNet:
 class NativeCamPlusPlus:
     """CAM++; `run` takes `(batch, num_fbank, 80)`, their mean removed, to maps `(batch, ceil(num_fbank / 2), 512)`."""
 
-    spec = EmbeddingSpec(dimension=192, min_frames=2, map_stride=campplus.STRIDE)
+    spec = campplus.SPEC
 
     def __init__(self, tensors: Tensors, run: Run) -> None:
         self._run = run

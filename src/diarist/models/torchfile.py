@@ -2,12 +2,14 @@
 
 A checkpoint written by `torch.save` (1.6 and later) is a zip file: a pickle that describes the tensors, and one file
 for the bytes of each storage. The pickle is read with an unpickler that knows tensors, ordered dictionaries and plain
-values and nothing else, so that a hostile file can run no code.
+values; classes of training programs become placeholders (`inert.py`), anything else is refused, so that a hostile file
+can run no code. Nor can it take more memory than its own size calls for.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import zipfile
 import zlib
@@ -20,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarist.errors import WeightsError
+from diarist.models import inert
 
 # What the bytes of a storage are; bfloat16 is read as 16 raw bits and widened to float32.
 _STORAGES: dict[str, str] = {
@@ -36,11 +39,24 @@ _STORAGES: dict[str, str] = {
 }
 
 
+_UNDER = ("state_dict", "model_state_dict", "model")  # keys of a checkpoint that holds more than tensors
+_SPARE = 1 << 26  # bytes that any checkpoint may take
+_MOST = 20  # times its own size that a checkpoint may take beyond that: weights do not shrink so much in a zip file
+
+
 def read_state_dict(path: str | Path) -> dict[str, NDArray[Any]]:
     """The tensors of a checkpoint by name, in order, each contiguous and in this machine's byte order.
 
     A checkpoint that holds more than tensors must hold them under the key `state_dict`. bfloat16 comes as float32, the
     other types as they are. Raises `WeightsError` for anything that is not such a checkpoint.
+    """
+    return read_checkpoint(path)[0]
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, NDArray[Any]], Mapping[Any, Any]]:
+    """The tensors as `read_state_dict` gives them, and what a training program wrote beside them.
+
+    Objects of other libraries are `inert.Inert` there. Raises as `read_state_dict` does.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -53,18 +69,21 @@ def read_state_dict(path: str | Path) -> dict[str, NDArray[Any]]:
         raise WeightsError(f"'{path}' is not a checkpoint of plain tensors: {error}") from error
     except (OSError, zlib.error, MemoryError, RecursionError, NotImplementedError, RuntimeError) as error:
         raise WeightsError(f"cannot read the checkpoint '{path}': {error or type(error).__name__}") from error
-    tensors = _named_tensors(loaded)
+    tensors, beside = _named_tensors(loaded)
     if tensors is None:
         raise WeightsError(f"'{path}' holds no tensors by name, neither at its top nor under 'state_dict'")
-    return tensors
+    return tensors, beside
 
 
-def _named_tensors(loaded: Any) -> dict[str, NDArray[Any]] | None:
-    for candidate in (loaded, loaded.get("state_dict") if isinstance(loaded, Mapping) else None):
+def _named_tensors(loaded: Any) -> tuple[dict[str, NDArray[Any]] | None, Mapping[Any, Any]]:
+    if not isinstance(loaded, Mapping):
+        return None, {}
+    for key in (None, *_UNDER):
+        candidate = loaded if key is None else loaded.get(key)
         if isinstance(candidate, Mapping) and candidate:
             if all(isinstance(k, str) and isinstance(v, np.ndarray) for k, v in candidate.items()):
-                return dict(candidate)
-    return None
+                return dict(candidate), {} if key is None else {k: v for k, v in loaded.items() if k != key}
+    return None, {}
 
 
 class _Storage:
@@ -85,13 +104,19 @@ class _Checkpoint:
         self._pickle = pickles[0]
         self._folder = self._pickle[: -len("data.pkl")]
         self._storages: dict[str, NDArray[Any]] = {}
+        packed = sum(info.compress_size for info in archive.infolist())
+        self._left = _SPARE + _MOST * packed  # bytes that its tensors may still take
+        if sum(info.file_size for info in archive.infolist()) > self._left:
+            raise pickle.UnpicklingError("it would be far larger unpacked than any checkpoint")
         names = set(archive.namelist())
         order = self._folder + "byteorder"
         self._big = order in names and archive.read(order) == b"big"
 
     def load(self) -> Any:
         """What the pickle describes, tensors as numpy arrays."""
-        return _TensorUnpickler(io.BytesIO(self._archive.read(self._pickle)), self.tensor).load()
+        raw = self._archive.read(self._pickle)
+        inert.check(raw)
+        return _TensorUnpickler(io.BytesIO(raw), self.tensor).load()
 
     def tensor(
         self, storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *rest: Any
@@ -102,6 +127,9 @@ class _Checkpoint:
         if min((offset, *shape, *strides)) < 0:
             raise pickle.UnpicklingError("a tensor has a negative size, stride or offset")
         items = self._items(storage)
+        self._left -= math.prod(shape) * max(4, items.itemsize)
+        if self._left < 0:
+            raise pickle.UnpicklingError("its tensors would take far more memory than the file has")
         last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
         if 0 not in shape and last >= len(items):
             raise pickle.UnpicklingError(f"a tensor reaches beyond its storage '{storage.key}'")
@@ -122,7 +150,7 @@ class _Checkpoint:
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Knows tensors, ordered dictionaries and plain values; anything else in the pickle is refused."""
+    """Knows tensors, ordered dictionaries and plain values; the rest is for `inert.find` to say."""
 
     def __init__(self, file: io.BytesIO, tensor: Callable[..., NDArray[Any]]) -> None:
         super().__init__(file)
@@ -138,7 +166,7 @@ class _TensorUnpickler(pickle.Unpickler):
             return OrderedDict
         if module == "torch" and name in _STORAGES:
             return name
-        raise pickle.UnpicklingError(f"it asks for '{module}.{name}', which is refused")
+        return inert.find(module, name)
 
     def persistent_load(self, pid: Any) -> _Storage:
         """A storage: `("storage", type, key, device, number of items)`."""

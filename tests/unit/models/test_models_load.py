@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from diarist.errors import UsageError, WeightsError
-from diarist.models import load
+from diarist.models import load, npz
 from diarist.models.campplus import CamPlusPlus
 from diarist.models.graph import Graph
 from diarist.models.load import load_embedding, load_segmentation
@@ -13,13 +13,12 @@ from diarist.models.pyannet import PyanNet
 
 
 @pytest.fixture
-def checkpoint(tmp_path, monkeypatch):
+def checkpoint(tmp_path):
     """A path that holds the tensors given."""
 
     def checkpoint(tensors):
-        path = tmp_path / "own.pt"
-        path.touch()
-        monkeypatch.setattr(load, "read_state_dict", lambda _: tensors)
+        path = tmp_path / "own.npz"
+        path.write_bytes(npz.dumps(tensors, {}))
         return path
 
     return checkpoint
@@ -97,10 +96,16 @@ def test_not_a_model(tmp_path, loader, content, name):
 
 
 def test_checkpoints_of_the_other_kind(checkpoint, pyannet_tensors, campplus_tensors):
-    with pytest.raises(WeightsError, match=r"is no checkpoint of PyanNet \(no tensor 'classifier.bias'\)"):
+    with pytest.raises(
+        WeightsError, match=r"is a checkpoint of CAM\+\+: a model of the kind embedding, not segmentation"
+    ):
         load_segmentation(checkpoint(campplus_tensors))
-    with pytest.raises(WeightsError, match=r"is no checkpoint of CamPlusPlus \(no tensor"):
+    with pytest.raises(
+        WeightsError, match="is a checkpoint of PyanNet: a model of the kind segmentation, not embedding"
+    ):
         load_embedding(checkpoint(pyannet_tensors))
+    with pytest.raises(WeightsError, match=r"no checkpoint of PyanNet, CAM\+\+ or ResNet34 \(1 tensors: a, ...\)"):
+        load_embedding(checkpoint({"a": np.zeros(3, np.float32)}))
 
 
 @pytest.mark.parametrize("precision", ["int8", "float32"])

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from diarist.core.protocols import EmbeddingSpec
 from diarist.core.types import Float32, Float64
 from diarist.models.graph import Graph
 
@@ -25,6 +26,7 @@ STRIDE = 2  # fbank frames to one map
 MULTIPLE = SEGMENT * STRIDE  # the graph takes a multiple of this many fbank frames
 CHANNELS = 512
 _EPSILON = 1e-5
+SPEC = EmbeddingSpec(dimension=192, min_frames=2, map_stride=STRIDE)
 BLOCKS = ((12, 1), (24, 2), (16, 2))  # layers, dilation
 
 

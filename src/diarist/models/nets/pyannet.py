@@ -128,8 +128,8 @@ def features_graph(tensors: Tensors, num_pooled: int, *, int8: bool) -> Graph:
 
 
 def scores_graph(tensors: Tensors, *, int8: bool, powerset: bool = True) -> Graph:
-    """Features `(num_frames, batch, 60)` to `scores` `(batch, num_frames, num_classes)`: log-probabilities of a powerset,
-    or probabilities of classes that know nothing of each other."""
+    """Features `(num_frames, batch, 60)` to `scores` `(batch, num_frames, num_classes)`: log-probabilities of a
+    powerset, or probabilities of classes that know nothing of each other."""
     graph = Graph("pyannet-scores")
     width = tensors["lstm.weight_ih_l0"].shape[1]
     x = graph.input("features", ("num_frames", "batch", width))
@@ -185,7 +185,7 @@ def _conv_int8(graph: Graph, tensors: Tensors, x: str, number: int, length: int)
 
 
 def _lstm(graph: Graph, tensors: Tensors, x: str, layer: int, int8: bool) -> str:
-    """`(num_frames, batch, features)` to `(num_frames, batch, 2 * hidden)`, both directions; or one where there is one."""
+    """`(num_frames, batch, features)` to `(num_frames, batch, 2 * hidden)`, both directions or the only one."""
     directions = [f"l{layer}{suffix}" for suffix in ("", "_reverse") if f"lstm.weight_ih_l{layer}{suffix}" in tensors]
     given = np.stack([_gates(tensors[f"lstm.weight_ih_{d}"]) for d in directions])  # (directions, 4 hidden, features)
     recurrent = np.stack([_gates(tensors[f"lstm.weight_hh_{d}"]) for d in directions])  # (directions, 4 hidden, hidden)
