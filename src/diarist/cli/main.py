@@ -23,6 +23,7 @@ COMMANDS = {
     "simulate": "diarist.cli.simulate",
     "speakers": "diarist.cli.speakers",
     "models": "diarist.cli.models",
+    "verify": "diarist.cli.verify",
     "words": "diarist.cli.words",
     "score-words": "diarist.cli.score_words",
     "transcribe": "diarist.cli.transcribe",

@@ -27,6 +27,7 @@ from diarist.core.events import Emitter, Hook
 from diarist.core.protocols import EmbeddingModel, EmbeddingSpec, SegmentationModel
 from diarist.core.time import Axis
 from diarist.core.types import Diarization, Float32, Float64, Int64, SpeakerBounds, Turn
+from diarist.models.torch import device_of
 from diarist.pipelines.config import PipelineConfig
 from diarist.pipelines.decode import stitch, turns_of
 from diarist.pipelines.frontend import Evidence, Listener
@@ -131,7 +132,9 @@ def record(
             recorder = Recorder(segmentation, embedding, diarizer.config, pool, emitter)
             recorder.go_by(given or like, given, heard)
             evidence = recorder(sound, sound.expected)
-        arrays, evidence = recorder.arrays, _forced(recorder.arrays, evidence, recorder.given)
+        arrays = recorder.arrays
+        arrays |= {"embeddings": evidence.embeddings, "owners": evidence.owners, "times": evidence.times}
+        evidence = _forced(evidence, recorder.given)
         with single_threaded_algebra(), emitter.stage("clustering"):
             bounds = bounds or SpeakerBounds()
             made, clusters = clustered(diarizer.config, clustering, evidence, bounds, recorder.given)
@@ -147,11 +150,22 @@ def record(
         "preset": diarizer.preset,
         "backend": diarizer.runtime.backend,
         "device": diarizer.runtime.device,
-        "precision": [diarizer.config.segmentation.precision, diarizer.config.embedding.precision],
+        "arithmetic": arithmetic(diarizer),
         "speakers": [bounds.least, bounds.most],
         "config": to_dict(diarizer.config),
     }
     return Run({name: arrays[name] for name in sorted(arrays)}, facts)
+
+
+def arithmetic(diarizer: Diarizer) -> list[str]:
+    """How many bits the segmentation and the embedding network run in: `int8`, `bfloat16` or `float32`."""
+    config, runtime = diarizer.config, diarizer.runtime
+    if runtime.backend == "torch":
+        on_cuda = runtime.device.startswith("cuda") or (runtime.device == "auto" and device_of("auto").type == "cuda")
+        return ["bfloat16" if on_cuda else "float32", "float32"]
+    if runtime.backend == "mlx":
+        return ["float32", "float32"]
+    return [config.segmentation.precision, config.embedding.precision]
 
 
 class _Sound:
@@ -339,9 +353,8 @@ def _done(activity: segment.LocalActivity) -> Future[segment.LocalActivity]:
     return future
 
 
-def _forced(arrays: Arrays, evidence: Evidence, given: Mapping[str, NDArray[Any]]) -> Evidence:
-    """Keep the rows, and have those of the other run clustered."""
-    arrays |= {"embeddings": evidence.embeddings, "owners": evidence.owners, "times": evidence.times}
+def _forced(evidence: Evidence, given: Mapping[str, NDArray[Any]]) -> Evidence:
+    """The evidence with the count and the rows of the other run."""
     if "count" in given:  # which may be some frames longer, of chunks that stick out
         counted = given["count"].astype(np.uint8)
         speech = np.pad(evidence.speech, (0, max(0, len(counted) - len(evidence.speech))))[: len(counted)]
