@@ -46,6 +46,9 @@ def tiny(seed: int = 0) -> tuple[Any, Any]:
 
 def saved(folder: Path, seed: int = 0) -> Path:
     """A folder as `from_pretrained` takes it."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     network, processor = tiny(seed)
     network.save_pretrained(folder)
     processor.save_pretrained(folder)
