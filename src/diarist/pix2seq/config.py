@@ -46,14 +46,19 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class PromptConfig:
-    """How a window of a long recording is told who has talked before it."""
+    """How the windows of a long recording hang together: the speakers known so far talk in front of each."""
 
-    seconds: float = option(5.0, "seconds of each known speaker in front of a window", low=0.1, high=60.0)
+    seconds: float = option(
+        5.0, "seconds of each known speaker in front of a window; 0: windows only share a stretch", low=0.0, high=60.0
+    )
     silence: float = option(0.2, "seconds of silence after each of them", low=0.0, high=5.0)
     share: float = option(
         0.5, "largest share of the window for known speakers; more speakers get less each", low=0.05, high=0.9
     )
-    least: float = option(1.0, "a speaker with fewer seconds alone is not put in front", low=0.1, high=60.0)
+    least: float = option(
+        1.0, "a speaker of whom fewer seconds were heard alone is not put in front", low=0.1, high=60.0
+    )
+    overlap: float = option(2.0, "seconds that two windows share; in their middle one takes over", low=0.0, high=60.0)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ is the end against all starts together, and then when; a beam adds up logarithms
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,37 +16,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 from scipy.special import softmax
 
-from diarist.core.types import Float64, Int64, Turn
+from diarist.core.types import Float64, Int64
 from diarist.errors import UsageError
 from diarist.pix2seq.config import DecodeConfig
 from diarist.pix2seq.model import Cache, Pix2Seq
-from diarist.pix2seq.tokens import EOS, PAD, START, Grammar, Vocabulary
+from diarist.pix2seq.tokens import EOS, NOTHING, PAD, START, Given, Grammar, Vocabulary, Written
 
 NEAR = 0.1  # seconds
-
-
-@dataclass(frozen=True)
-class Written:
-    """What was written for one window: `ids` with their EOS, how sure each is (`certainty`, in [0, 1], 1 for what was
-    given), and the `turns`, whose confidence is the product of their three tokens'. `ended`: by the model's own EOS."""
-
-    ids: Int64
-    certainty: Float64
-    turns: tuple[Turn, ...]
-    ended: bool
-
-
-@dataclass(frozen=True)
-class Given:
-    """What is known of a window before anything is written: the first ids, from which second on turns may begin
-    (`since`) and at which the sound ends (`until`, the end of the window where it is None)."""
-
-    ids: Int64
-    since: float = 0.0
-    until: float | None = None
-
-
-NOTHING = Given(np.zeros(0, np.int64))
 
 
 def generate(
@@ -121,7 +97,7 @@ class _Writer:
             forced = self._forced(place)
             chosen = np.where(forced >= 0, forced, chosen)
             sure = np.take_along_axis(near(probabilities, self.vocabulary), chosen[:, None], axis=1)[:, 0]
-            self.grammar.advance(chosen)
+            self._advance(chosen, forced)
             self._append(chosen, np.where(forced >= 0, 1.0, sure))
             if self.grammar.ended.all():
                 return
@@ -149,11 +125,18 @@ class _Writer:
             chosen, rows = (best % gains.shape[1]).ravel(), (firsts + best // gains.shape[1]).ravel()
             self._select(rows)
             self.cache.select(torch.from_numpy(rows).to(self.cache.heard.device))
-            self.grammar.advance(chosen)
+            self._advance(chosen, forced)
             self._append(chosen, sure[rows, chosen])
             if self.grammar.ended[firsts].all():  # what goes on only becomes less likely
                 break
         self._select(firsts[:, 0])
+
+    def _advance(self, chosen: Int64, forced: Int64) -> None:
+        """What was chosen is allowed; what was given may not be."""
+        if (forced >= 0).any():
+            self.grammar.advance(chosen)
+        else:
+            self.grammar.take(chosen)
 
     def _select(self, rows: Int64) -> None:
         self.grammar, self.ids, self.certainty = self.grammar.select(rows), self.ids[rows], self.certainty[rows]

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diarist.core.types import Int64, Turn
+from diarist.core.types import Float64, Int64, Turn
 from diarist.errors import UsageError
 from diarist.stages.turns import label
 
@@ -37,17 +38,17 @@ class Vocabulary:
         if not (0 < self.time_step <= self.max_seconds) or self.num_speakers < 1:
             raise UsageError(f"no vocabulary with a step of {self.time_step} s for {self.max_seconds} s can be")
 
-    @property
+    @cached_property
     def num_steps(self) -> int:
         """Steps in a window, rounded up; there is one more time than steps."""
         return int(np.ceil(round(self.max_seconds / self.time_step, 6)))
 
-    @property
+    @cached_property
     def first_label(self) -> int:
         """Id of the speaker who appears first."""
         return FIRST_TIME + self.num_steps + 1
 
-    @property
+    @cached_property
     def size(self) -> int:
         """How many ids there are."""
         return self.first_label + self.num_speakers
@@ -123,6 +124,30 @@ class Vocabulary:
             for start, end in merged:
                 spans.setdefault((start, end), []).append(speaker)
         return spans
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written for one window: `ids` with their EOS, how sure each is (`certainty`, in [0, 1], 1 for what was
+    given), and the `turns`, whose confidence is the product of their three tokens'. `ended`: by the model's own EOS."""
+
+    ids: Int64
+    certainty: Float64
+    turns: tuple[Turn, ...]
+    ended: bool
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is known of a window before anything is written: the first ids, from which second on turns may begin
+    (`since`) and at which the sound ends (`until`, the end of the window where it is None)."""
+
+    ids: Int64
+    since: float = 0.0
+    until: float | None = None
+
+
+NOTHING = Given(np.zeros(0, np.int64))
 
 
 class Grammar:
