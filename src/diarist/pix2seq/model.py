@@ -2,8 +2,10 @@
 
 Audio tokens see all of the sound, turn tokens see all of the sound and the turn tokens before them (a prefix language
 model). A moment is told in one way, whether it is that of an audio token or that of a time token: sinusoids of its
-seconds through one projection. So attention can look up the sound at a time that has been written, and a time is
-written by saying its sinusoids. Needs torch.
+seconds through one projection. Half of each attention head is turned by those seconds as well (RoFormer, Su et al.,
+2021, with time for place), so that what comes just after a time that has been written is found whatever the time. A
+time is written by pointing at it: every audio token has a key for each of its time steps, for the turn token's query
+(Vinyals et al., "Pointer networks", 2015), and sinusoids of the time are said beside it. Needs torch.
 
 In the comments: b sequences, a audio tokens, t turn tokens, d the width, f sinusoids, v ids.
 """
@@ -21,6 +23,8 @@ from diarist.pix2seq.config import AudioSpec, ModelConfig
 from diarist.pix2seq.tokens import FIRST_TIME, PAD, Vocabulary
 
 TABLE_START, TABLE_END, TABLE_LABELS = FIRST_TIME, FIRST_TIME + 1, FIRST_TIME + 2  # rows of the table of kinds of token
+POINTER = 32  # values of a key that is pointed at
+SHORTEST = 0.5  # seconds: the shortest period by which attention is turned
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,8 @@ class Cache:
 
     def __init__(self, heard: Tensor, room: int) -> None:
         self.heard, self.room = heard, room  # (b, a), True where there is sound
+        self.pointed = torch.empty(0)  # (b, n + 1, POINTER): what can be pointed at, a key for each time
+        self.latest = torch.zeros(len(heard), device=heard.device)  # (b,), the time written last, seconds
         self.keys: list[Tensor] = []  # of each layer (b, heads, a + room, d / heads)
         self.values: list[Tensor] = []
         self.written = 0  # turn tokens so far
@@ -112,15 +118,39 @@ class Cache:
     def expand(self, times: int) -> None:
         """Every sequence `times` over, side by side."""
         self.heard = self.heard.repeat_interleave(times, dim=0)
+        self.pointed = self.pointed.repeat_interleave(times, dim=0)
+        self.latest = self.latest.repeat_interleave(times, dim=0)
         self.keys = [k.repeat_interleave(times, dim=0) for k in self.keys]
         self.values = [v.repeat_interleave(times, dim=0) for v in self.values]
 
     def select(self, rows: Tensor) -> None:
         """What has been written becomes that of `rows` (b,), which must have heard the same."""
         first = self.heard.shape[1]
+        self.latest = self.latest[rows]
         for stored in (*self.keys, *self.values):
             written = stored[:, :, first : first + self.written]
             written.copy_(written[rows])
+
+
+Turning = tuple[Tensor, Tensor]
+"""Cosines and sines `(b, 1, new, pairs)` by which pairs of values of a query or key are turned."""
+
+
+def turning(seconds: Tensor, size: int, longest: float) -> Turning:
+    """For tokens at `seconds` `(b, new)` and heads of `size` values, of which half are turned, with periods from
+    `SHORTEST` to `longest` seconds."""
+    pairs = max(1, size // 4)
+    rates = 2 * math.pi / torch.logspace(math.log10(SHORTEST), math.log10(longest), pairs, device=seconds.device)
+    angles = seconds.float()[:, None, :, None] * rates  # (b, 1, new, pairs)
+    return angles.cos(), angles.sin()
+
+
+def turned(x: Tensor, turn: Turning) -> Tensor:
+    """Queries or keys `(b, heads, new, size)` with their first pairs of values turned."""
+    cos, sin = (part.to(x.dtype) for part in turn)
+    pairs = cos.shape[-1]
+    one, two, rest = x[..., :pairs], x[..., pairs : 2 * pairs], x[..., 2 * pairs :]
+    return torch.cat([one * cos - two * sin, one * sin + two * cos, rest], dim=-1)
 
 
 class Block(nn.Module):
@@ -136,15 +166,16 @@ class Block(nn.Module):
         self.widen, self.narrow = nn.Linear(d, 4 * d, bias=bias), nn.Linear(4 * d, d, bias=bias)
         self.drop = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, mask: Tensor, cache: Cache | None = None) -> Tensor:
-        """`(b, new, d)`; `mask` `(b, 1, new, all)` is True where one may look."""
-        x = x + self.drop(self.attend(self.norm_attention(x), mask, cache))
+    def forward(self, x: Tensor, turn: Turning, mask: Tensor, cache: Cache | None = None) -> Tensor:
+        """`(b, new, d)`; `mask` `(b, 1, new, all)` is True where one may look; `turn` as `turning` gives it."""
+        x = x + self.drop(self.attend(self.norm_attention(x), turn, mask, cache))
         return x + self.drop(self.narrow(F.gelu(self.widen(self.norm_mlp(x)))))
 
-    def attend(self, x: Tensor, mask: Tensor, cache: Cache | None) -> Tensor:
+    def attend(self, x: Tensor, turn: Turning, mask: Tensor, cache: Cache | None) -> Tensor:
         """What each of `(b, new, d)` finds where it may look."""
         b, new, d = x.shape
         q, k, v = self.qkv(x).view(b, new, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)  # (b, heads, new, .)
+        q, k = turned(q, turn), turned(k, turn)
         if cache is not None:
             k, v = cache.put(self.layer, k, v)
         y = F.scaled_dot_product_attention(q, k, v, mask, dropout_p=self.rate if self.training else 0.0)
@@ -169,13 +200,19 @@ class Pix2Seq(nn.Module):
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.layers))
         self.norm = nn.LayerNorm(config.d_model, bias=config.bias)
         self.say_time = nn.Linear(config.d_model, 2 * config.frequencies, bias=False)
+        spacing = self.embed_audio.stride * audio.step
+        self.slots = max(1, math.ceil(round(spacing / config.time_step, 6)))  # time steps in an audio token
+        self.point_at = nn.Linear(config.d_model, self.slots * POINTER, bias=False)
+        self.point = nn.Linear(config.d_model, POINTER, bias=False)
         self.say_other = nn.Linear(config.d_model, FIRST_TIME + config.num_speakers, bias=False)
         self.say_activity = nn.Linear(config.d_model, config.num_speakers) if config.activity else None
         self.register_buffer("grid", self._grid(), persistent=False)
         self.apply(self._start)
         for name, weight in self.named_parameters():
             if name.endswith(("attended.weight", "narrow.weight")):  # they add up over the layers (GPT-2)
-                nn.init.normal_(weight, std=0.02 / math.sqrt(2 * config.layers))
+                nn.init.normal_(weight, std=1 / math.sqrt(2 * config.layers * weight.shape[1]))
+            if name.startswith("say_"):
+                nn.init.normal_(weight, std=0.02)
 
     def forward(self, features: Tensor, lengths: Tensor, ids: Tensor) -> Output:
         """Features `(b, num_features, channels)` (codes: whole numbers), of which the first `lengths` `(b,)` count, and
@@ -183,23 +220,28 @@ class Pix2Seq(nn.Module):
         audio, heard = self._hear(features, lengths)  # (b, a, d), (b, a)
         num_audio, num_ids = heard.shape[1], ids.shape[1]
         x = torch.cat([audio, self._read(ids, 0)], dim=1)  # (b, a + t, d)
+        latest = torch.zeros(len(ids), device=ids.device)
+        turn = self._turning(torch.cat([self._middles(audio), self._times(ids, latest)], dim=1))
         mask = heard[:, None].expand(-1, num_audio + num_ids, -1)  # (b, a + t, a)
         causal = torch.ones(num_ids, num_ids, dtype=torch.bool, device=ids.device).tril()
         own = F.pad(causal, (0, 0, num_audio, 0)).expand(len(ids), -1, -1)  # (b, a + t, t)
         mask = torch.cat([mask, own], dim=2)[:, None]  # (b, 1, a + t, a + t)
         for block in self.blocks:
-            x = block(x, mask)
+            x = block(x, turn, mask)
         x = self.norm(x)
-        activity = None if self.say_activity is None else self.say_activity(x[:, :num_audio])
-        return Output(self._say(x[:, num_audio:]), activity)
+        audio, written = x[:, :num_audio], x[:, num_audio:]
+        activity = None if self.say_activity is None else self.say_activity(audio)
+        return Output(self._say(written, self._pointed(audio, heard)), activity)
 
     def hear(self, features: Tensor, lengths: Tensor, room: int) -> Cache:
         """The sound's keys and values, with room for so many turn tokens: to be written by `write`."""
         x, heard = self._hear(features, lengths)
         cache = Cache(heard, room)
         mask = heard[:, None, None].expand(-1, -1, heard.shape[1], -1)
+        turn = self._turning(self._middles(x))
         for block in self.blocks:
-            x = block(x, mask, cache)
+            x = block(x, turn, mask, cache)
+        cache.pointed = self._pointed(self.norm(x), heard)
         return cache
 
     def write(self, cache: Cache, ids: Tensor) -> Tensor:
@@ -208,10 +250,13 @@ class Pix2Seq(nn.Module):
         x = self._read(ids, before)
         own = torch.ones(new, before + new, dtype=torch.bool, device=ids.device).tril(before)
         mask = torch.cat([cache.heard[:, None].expand(-1, new, -1), own.expand(len(ids), -1, -1)], dim=2)[:, None]
+        times = self._times(ids, cache.latest)
+        turn = self._turning(times)
         for block in self.blocks:
-            x = block(x, mask, cache)
+            x = block(x, turn, mask, cache)
         cache.written += new
-        return self._say(self.norm(x))
+        cache.latest = times[:, -1]
+        return self._say(self.norm(x), cache.pointed)
 
     def _hear(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Audio tokens `(b, a, d)` with their times, and which of them are sound `(b, a)`."""
@@ -230,9 +275,36 @@ class Pix2Seq(nn.Module):
         times = self.time((ids - FIRST_TIME) * vocabulary.time_step) * is_time[..., None]  # (b, t, d)
         return self.drop(self.kinds(kinds) + times + self.order(places))
 
-    def _say(self, x: Tensor) -> Tensor:
+    def _middles(self, audio: Tensor) -> Tensor:
+        """Seconds of audio tokens `(b, a, d)`: `(b, a)`."""
+        return self.embed_audio.seconds(audio.shape[1], audio.device).expand(len(audio), -1)
+
+    def _times(self, ids: Tensor, latest: Tensor) -> Tensor:
+        """Seconds `(b, t)` that turn tokens stand at: a time's own; of other tokens, those of the time before them,
+        which is `latest` `(b,)` at first."""
+        is_time = (ids >= FIRST_TIME) & (ids < self.vocabulary.first_label)
+        places = torch.where(is_time, torch.arange(1, ids.shape[1] + 1, device=ids.device), 0).cummax(dim=1).values
+        own = (ids - FIRST_TIME) * self.vocabulary.time_step
+        return torch.cat([latest[:, None], own], dim=1).gather(1, places)
+
+    def _turning(self, seconds: Tensor) -> Turning:
+        return turning(seconds, self.config.d_model // self.config.heads, 4 * self.config.max_seconds)
+
+    def _pointed(self, audio: Tensor, heard: Tensor) -> Tensor:
+        """Keys of every time there is, `(b, n + 1, POINTER)`, from audio tokens `(b, a, d)`; 0 where nothing is heard."""
+        keys = (self.point_at(audio) * heard[..., None]).unflatten(-1, (self.slots, POINTER))  # (b, a, slots, POINTER)
+        spacing = self.embed_audio.stride * self.audio.step
+        steps = torch.arange(self.vocabulary.num_steps + 1, device=audio.device, dtype=torch.float64)
+        places = (steps * self.vocabulary.time_step - self.audio.first) / spacing + 0.5
+        places = places.clamp(0, heard.shape[1])  # what lies beyond points at nothing
+        tokens = places.long()  # (n + 1,)
+        slots = ((places - tokens) * self.slots).long()
+        return F.pad(keys, (0, 0, 0, 0, 0, 1))[:, tokens, slots]
+
+    def _say(self, x: Tensor, pointed: Tensor) -> Tensor:
         """Logits `(b, t, v)` of what comes after turn tokens `(b, t, d)`."""
         times = self.say_time(x) @ self.grid.T.to(x.dtype)  # (b, t, n + 1)
+        times = times + self.point(x) @ pointed.transpose(1, 2) / math.sqrt(POINTER)
         other = self.say_other(x)
         return torch.cat([other[..., :FIRST_TIME], times, other[..., FIRST_TIME:]], dim=-1).float()
 
@@ -242,12 +314,12 @@ class Pix2Seq(nn.Module):
 
     def _start(self, module: nn.Module) -> None:
         """First weights."""
-        if isinstance(module, nn.Linear | nn.Embedding):
-            nn.init.normal_(module.weight, std=0.02)
+        if isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.5)  # as loud as a time, so that neither drowns the other in a norm
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=1 / math.sqrt(module.in_features))
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
-        if isinstance(module, Sinusoids):
-            nn.init.normal_(module.project.weight, std=1 / math.sqrt(module.project.in_features))
 
     def configure_optimizer(
         self, learning_rate: float, weight_decay: float, betas: tuple[float, float] = (0.9, 0.95)

@@ -108,9 +108,11 @@ class TrainConfig:
     average: float = option(
         0.0, "decay of the moving average of the weights that is kept; 0 for none", low=0.0, high=0.99999
     )
+    spread: float = option(0.04, "standard deviation of a time's target, seconds; 0 for one right answer", low=0.0, high=1.0)
     activity: float = option(1.0, "weight of the loss of who talks in each audio token", low=0.0)
     precision: str = option("float32", "arithmetic", choices=("float32", "bf16"))
     device: str = option("auto", "where: auto, cpu, cuda, mps")
+    workers: int = option(0, "processes that make examples; 0 for the one that trains", low=0)
     threads: int = option(0, "threads of torch on a CPU; 0 for its own choice", low=0)
     seed: int = option(42, "of the weights and of the examples", low=0)
     log_every: int = option(20, "updates between two lines of the log", low=1)

@@ -1,0 +1,341 @@
+"""Examples without end: windows of conversations that are simulated, and of real recordings, from a seed.
+
+Example `n` depends on the configuration, on the seed and on `n`, and on nothing else: not on the number of processes
+that make examples, nor on where a training was interrupted.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarist.audio.decode import load
+from diarist.audio.files import EXTENSIONS
+from diarist.core.config import fingerprint
+from diarist.core.time import SAMPLE_RATE
+from diarist.core.types import Float32, Turn
+from diarist.errors import InputError, UsageError
+from diarist.formats import rttm
+from diarist.pix2seq.augment import augment
+from diarist.pix2seq.config import AudioSpec, ModelConfig, PromptConfig
+from diarist.pix2seq.train_config import DataConfig
+from diarist.simulate.config import SimulationConfig
+from diarist.simulate.conversation import simulate
+from diarist.simulate.sources import Speech, find_noise, find_speakers, in_fold
+
+VARIANTS = 4  # windows that are made of a conversation with known speakers put first
+KEPT = 4096  # items that a process keeps in memory
+LEAST = 0.1  # seconds: what is left of a turn that a window cuts shorter than this is none
+Heard = dict[str, NDArray[Any]]
+
+
+class FrontEnd(Protocol):
+    """What data needs of a front end; see `frontends`."""
+
+    name: str
+    hop: int
+
+    @property
+    def spec(self) -> AudioSpec:
+        """What it gives."""
+        ...
+
+    def hear(self, samples: Float32) -> Heard:
+        """The part that can be kept."""
+        ...
+
+    def window(self, heard: Heard, start: int, num_samples: int, rng: np.random.Generator | None = None) -> Any:
+        """Tokens of a window."""
+        ...
+
+    def fitting(self, num_samples: int) -> int:
+        """The nearest length that a window may have."""
+        ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stretch of sound that windows can be cut from: what was heard, who talks, how many samples it has."""
+
+    heard: Heard
+    turns: tuple[Turn, ...]
+    num_samples: int
+
+
+@dataclass(frozen=True)
+class Example:
+    """Tokens of a window `(num_audio, channels)`, its turns in seconds from its start, and its length in seconds."""
+
+    features: NDArray[Any]
+    turns: tuple[Turn, ...]
+    seconds: float
+
+
+class Examples:
+    """Examples by their number; conversations are made when they are first needed, and kept in a folder.
+
+    Raises `UsageError` or `InputError` where there is nothing to make them of.
+    """
+
+    def __init__(self, config: DataConfig, model: ModelConfig, front: FrontEnd, cache: Path, seed: int) -> None:
+        self.config, self.model, self.front, self.seed = config, model, front, seed
+        self.speakers = speakers_of(config)
+        self.noise = find_noise(config.noise)
+        self.recordings = find_recordings(config.rttm)
+        if len(self.speakers) < config.speakers[-1] and not (self.recordings and config.real >= 1):
+            raise UsageError(
+                f"conversations of up to {config.speakers[-1]} speakers need as many, not {len(self.speakers)}: "
+                "name folders of single speakers in data.speech"
+            )
+        self._cache = cache / self._mark()
+        self._kept: OrderedDict[str, tuple[Part, ...]] = OrderedDict()
+
+    def place(self, cache: Path) -> None:
+        """Keep what is heard under another folder."""
+        self._cache = cache / self._cache.name
+
+    def __getitem__(self, number: int) -> Example:
+        """Example `number`."""
+        rng = np.random.default_rng([self.seed, 2, number])
+        while True:
+            real = bool(self.recordings) and rng.random() < self.config.real
+            made = self.num_made(number)
+            if real:
+                parts = self.recording(int(rng.integers(len(self.recordings))), int(rng.integers(VARIANTS)))
+            else:
+                oldest = max(0, made - self.config.recent) if self.config.recent else 0
+                parts = self.conversation(int(rng.integers(oldest, made)))
+            example = self._cut(parts[int(rng.integers(len(parts)))], rng)
+            if len({turn.speaker for turn in example.turns}) <= self.model.num_speakers:
+                return example
+
+    def num_made(self, number: int) -> int:
+        """How many conversations example `number` is drawn from, if all are kept."""
+        made = self.config.first + number // self.config.reuse
+        return min(made, self.config.most) if self.config.most else made
+
+    def prepare(self, index: int) -> None:
+        """Make conversation `index` and keep it in the folder, not in memory."""
+        self.conversation(index)
+        self._kept.clear()
+
+    def conversation(self, index: int) -> tuple[Part, ...]:
+        """What conversation `index` gives: all of it, or several windows with known speakers put first."""
+        return self._once(f"conversation-{index:06d}", lambda: self._simulated(index))
+
+    def recording(self, index: int, variant: int) -> tuple[Part, ...]:
+        """A real recording, augmented in one of a few ways."""
+        return self._once(f"recording-{index:06d}-{variant}", lambda: self._read(index, variant))
+
+    def _simulated(self, index: int) -> tuple[Part, ...]:
+        rng = np.random.default_rng([self.seed, 1, index])
+        prompted = bool(rng.random() < self.config.prompted)
+        kind = drawn(self.config, rng)
+        sound, said, _ = simulate(self.speakers, kind, [self.seed, index], noise=self.noise)
+        samples, turns = augment(sound.samples, said.turns, self.config.augment, rng, self.noise)
+        if not prompted:
+            return (Part(self.front.hear(samples), turns, len(samples)),)
+        length = round(self.model.max_seconds * SAMPLE_RATE)
+        made = [with_known(samples, turns, length, PromptConfig(), rng) for _ in range(VARIANTS)]
+        return tuple(Part(self.front.hear(part), said, len(part)) for part, said in made)
+
+    def _read(self, index: int, variant: int) -> tuple[Part, ...]:
+        rng = np.random.default_rng([self.seed, 3, index, variant])
+        audio, turns = self.recordings[index]
+        samples = load(audio).samples
+        if variant:
+            samples, turns = augment(samples, turns, _always(self.config), rng, self.noise)
+        return (Part(self.front.hear(samples), tuple(turns), len(samples)),)
+
+    def _once(self, name: str, make: Any) -> tuple[Part, ...]:
+        """From memory, or from the folder, or made and kept in both."""
+        if name in self._kept:
+            self._kept.move_to_end(name)
+            return self._kept[name]
+        path = self._cache / f"{name}.npz"
+        parts: tuple[Part, ...] | None = read_parts(path)
+        if parts is None:
+            parts = make()
+            write_parts(path, parts)
+        self._kept[name] = parts
+        most = min(KEPT, 2 * self.config.recent or KEPT)
+        while len(self._kept) > most:
+            old, _ = self._kept.popitem(last=False)
+            if self.config.recent:
+                (self._cache / f"{old}.npz").unlink(missing_ok=True)
+        return parts
+
+    def _cut(self, part: Part, rng: np.random.Generator) -> Example:
+        """A window of a part, at random."""
+        length = round(self.model.max_seconds * SAMPLE_RATE)
+        if rng.random() < self.config.shorter:
+            least = min(self.config.min_seconds, self.model.max_seconds)
+            length = self.front.fitting(round(float(rng.uniform(least, self.model.max_seconds)) * SAMPLE_RATE))
+        length = min(length, part.num_samples)
+        start = int(rng.integers((part.num_samples - length) // self.front.hop + 1)) * self.front.hop
+        seconds = length / SAMPLE_RATE
+        turns = cropped(part.turns, start / SAMPLE_RATE, min(seconds, self.model.max_seconds))
+        return Example(self.front.window(part.heard, start, length, rng), turns, seconds)
+
+    def _mark(self) -> str:
+        """A name for all that changes what is kept."""
+        kept = replace(self.config, reuse=1, first=1, most=0, recent=0, cache="", real=0.0, shorter=0.0, min_seconds=1.0)
+        where = {"seed": self.seed, "front": self.front.name, "seconds": self.model.max_seconds}
+        return f"{self.front.name}-{fingerprint(kept, where)}"
+
+
+def drawn(config: DataConfig, rng: np.random.Generator) -> SimulationConfig:
+    """The kind of one conversation: as difficult as the ranges say."""
+    base = config.simulation
+    low, high = max(config.silence[0], 0.01), max(config.silence[-1], 0.01)
+    stretch = float(rng.uniform(config.stretch[0], config.stretch[-1]))
+    turns = replace(
+        base.turns,
+        overlap_changes=config.interruptions,
+        gap_median=math.exp(rng.uniform(math.log(low), math.log(high))),
+        stretch_median=max(stretch, base.turns.stretch_least),
+        hold=float(rng.uniform(config.hold[0], config.hold[-1])),
+        backchannels=float(rng.uniform(config.backchannels[0], config.backchannels[-1])),
+    )
+    acoustics = replace(
+        base.acoustics,
+        noise=config.noisy,
+        level_spread=float(rng.uniform(config.loudness[0], config.loudness[-1])),
+    )
+    speakers = (1,) if rng.random() < config.alone else config.speakers
+    return replace(base, speakers=speakers, duration=config.conversation, turns=turns, acoustics=acoustics)
+
+
+def cropped(turns: Iterable[Turn], start: float, seconds: float) -> tuple[Turn, ...]:
+    """Turns within a window, in seconds from its start; what is left of a turn must not be too short to be heard."""
+    kept = []
+    for turn in turns:
+        left, right = max(turn.start - start, 0.0), min(turn.end - start, seconds)
+        if right - left >= min(LEAST, turn.duration) and right > left:
+            kept.append(replace(turn, start=left, end=right))
+    return tuple(sorted(kept))
+
+
+def alone(turns: Sequence[Turn], speaker: str, until: float) -> list[tuple[float, float]]:
+    """Where nobody but one speaker talks before a time, in seconds."""
+    free = [(t.start, min(t.end, until)) for t in turns if t.speaker == speaker and t.start < until]
+    for other in turns:
+        if other.speaker != speaker:
+            parts = ((a, min(b, other.start)) for a, b in free), ((max(a, other.end), b) for a, b in free)
+            free = sorted({(a, b) for side in parts for a, b in side if b > a})
+    return free
+
+
+def with_known(
+    samples: Float32, turns: Sequence[Turn], length: int, config: PromptConfig, rng: np.random.Generator
+) -> tuple[Float32, tuple[Turn, ...]]:
+    """A window of `length` samples that begins with some seconds of each speaker known so far, alone, and silence.
+
+    What follows begins at a random time of the recording, `samples` with `turns`, after the first of those seconds.
+    """
+    total = len(samples) / SAMPLE_RATE
+    at = float(rng.uniform(0.15, 0.7)) * total
+    names = list(dict.fromkeys(t.speaker for t in sorted(turns) if t.start < at))
+    stretches = {name: alone(turns, name, at) for name in names}
+    known = [n for n in names if sum(b - a for a, b in stretches[n]) >= config.least]
+    each = min(config.seconds, config.share * length / SAMPLE_RATE / max(len(known), 1) - config.silence)
+    pieces: list[Float32] = []
+    said: list[Turn] = []
+    filled = 0.0
+    silence = np.zeros(round(config.silence * SAMPLE_RATE), np.float32)
+    for name in known:
+        clip = _clip(samples, stretches[name], each if rng.random() < 0.7 else float(rng.uniform(config.least, each)))
+        said.append(Turn(filled, filled + len(clip) / SAMPLE_RATE, name))
+        pieces += [clip, silence]
+        filled += (len(clip) + len(silence)) / SAMPLE_RATE
+    first, left = round(at * SAMPLE_RATE), length - sum(map(len, pieces))
+    said += [replace(t, start=t.start + filled, end=t.end + filled) for t in cropped(turns, at, left / SAMPLE_RATE)]
+    return np.concatenate([*pieces, samples[first : first + left]]), tuple(sorted(said))
+
+
+def find_recordings(folders: Iterable[str | Path]) -> list[tuple[Path, tuple[Turn, ...]]]:
+    """Recordings under folders that have an RTTM of the same name beside them, and their turns, in order of path.
+
+    Raises `InputError` where a folder is missing or has none.
+    """
+    found = []
+    for folder in map(Path, folders):
+        before = len(found)
+        for path in sorted(folder.rglob("*.rttm")):
+            audio = next((a for s in sorted(EXTENSIONS) if (a := path.with_suffix(s)).is_file()), None)
+            if audio is not None:
+                said = rttm.loads(path.read_text(encoding="utf-8"), name=str(path))
+                found.append((audio, tuple(turn for one in said for turn in one.turns)))
+        if len(found) == before:
+            raise InputError(f"'{folder}' holds no recording with an RTTM of the same name")
+    return found
+
+
+def write_parts(path: Path, parts: Sequence[Part]) -> None:
+    """Keep what was heard, aside and then renamed."""
+    arrays: dict[str, NDArray[Any]] = {}
+    for number, part in enumerate(parts):
+        arrays |= {f"{number}/{key}": value for key, value in part.heard.items()}
+        times = np.array([(t.start, t.end) for t in part.turns], dtype=np.float64).reshape(-1, 2)
+        names = np.array([t.speaker for t in part.turns], dtype=np.str_)
+        arrays |= {f"{number}:times": times, f"{number}:names": names, f"{number}:size": np.array(part.num_samples)}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.{id(buffer):x}")
+        aside.write_bytes(buffer.getvalue())
+        aside.replace(path)
+    except OSError as error:
+        raise InputError(f"cannot write '{path}': {error.strerror}") from error
+
+
+def read_parts(path: Path) -> tuple[Part, ...] | None:
+    """What `write_parts` kept; None where it is not there or cannot be read."""
+    try:
+        with np.load(path) as file:
+            arrays = {key: file[key] for key in file.files}
+    except (OSError, ValueError, EOFError):
+        return None
+    parts = []
+    for number in range(sum(key.endswith(":size") for key in arrays)):
+        heard = {key.partition("/")[2]: value for key, value in arrays.items() if key.startswith(f"{number}/")}
+        times, names = arrays[f"{number}:times"].tolist(), arrays[f"{number}:names"].tolist()
+        turns = tuple(Turn(start, end, name) for (start, end), name in zip(times, names, strict=True))
+        parts.append(Part(heard, turns, int(arrays[f"{number}:size"])))
+    return tuple(parts)
+
+
+def _clip(samples: Float32, stretches: Sequence[tuple[float, float]], seconds: float) -> Float32:
+    """So many seconds of a speaker alone, the longest stretches first."""
+    pieces, left = [], round(seconds * SAMPLE_RATE)
+    for start, end in sorted(stretches, key=lambda s: s[0] - s[1]):
+        first = round(start * SAMPLE_RATE)
+        pieces.append(samples[first : first + min(round((end - start) * SAMPLE_RATE), left)])
+        left -= len(pieces[-1])
+        if left <= 0:
+            break
+    return np.concatenate(pieces)
+
+
+def _speakers(config: DataConfig) -> list[Speech]:
+    found = find_speakers(config.speech)
+    for fold, wanted in ((config.fold, True), (config.without_fold, False)):
+        if fold:
+            number, total = map(int, fold.split("/"))
+            found = [speech for speech in found if in_fold(speech.speaker, number, total) is wanted]
+    return found
+
+
+def _always(config: DataConfig) -> Any:
+    """For real recordings, which no simulator has put anywhere: the same chances for rooms, noise and telephones."""
+    acoustics = config.simulation.acoustics
+    return replace(config.augment, room=acoustics.reverb / 2, noise=config.noisy / 2, phone=acoustics.phone / 2)

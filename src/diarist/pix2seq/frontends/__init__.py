@@ -1,0 +1,33 @@
+"""What the network hears: sound at 16 kHz to vectors, a fixed number a second."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diarist.core.config import nearest
+from diarist.errors import ConfigError
+from diarist.pix2seq.config import FRONTENDS
+
+if TYPE_CHECKING:
+    from diarist.pix2seq.data import FrontEnd
+
+
+
+def front_end(name: str, *, offline: bool = False) -> FrontEnd:
+    """The front end of a name. Raises `ConfigError` for a name that is none, `ExtraError` where its package is missing.
+
+    With `offline`, no socket is opened for weights.
+    """
+    if name == "frames":
+        from diarist.pix2seq.frontends.frames import FramesFrontEnd
+
+        return FramesFrontEnd(offline=offline)
+    if name == "mel":
+        from diarist.pix2seq.frontends.mel import MelFrontEnd
+
+        return MelFrontEnd()
+    if name in ("dac", "dac-codes"):
+        from diarist.pix2seq.frontends.codec import CodecFrontEnd
+
+        return CodecFrontEnd(codes=name == "dac-codes")
+    raise ConfigError(f"unknown front end '{name}'{nearest(name, FRONTENDS)}")
