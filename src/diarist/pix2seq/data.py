@@ -326,7 +326,8 @@ def _clip(samples: Float32, stretches: Sequence[tuple[float, float]], seconds: f
     return np.concatenate(pieces)
 
 
-def _speakers(config: DataConfig) -> list[Speech]:
+def speakers_of(config: DataConfig) -> list[Speech]:
+    """The speakers to draw from, by folder and fold."""
     found = find_speakers(config.speech)
     for fold, wanted in ((config.fold, True), (config.without_fold, False)):
         if fold:
