@@ -23,6 +23,7 @@ COMMANDS = {
     "simulate": "diarist.cli.simulate",
     "speakers": "diarist.cli.speakers",
     "models": "diarist.cli.models",
+    "convert": "diarist.cli.convert",
     "verify": "diarist.cli.verify",
     "words": "diarist.cli.words",
     "score-words": "diarist.cli.score_words",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,18 +17,24 @@ IR_VERSION = 8
 OPSET = 17
 MICROSOFT = "com.microsoft"  # operators that ONNX Runtime has beyond the standard
 
-_DTYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7}
+_DTYPES = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6, "int64": 7, "float16": 10}
 _VARINT, _BYTES, _FLOAT = 0, 2, 5
 _ATTR_FLOAT, _ATTR_INT, _ATTR_STRING, _ATTR_FLOATS, _ATTR_INTS, _ATTR_STRINGS = 1, 2, 3, 6, 7, 8
 
 Dim = int | str
+Store = Literal["float32", "float16", "int8"]
+_MOST_INT8 = 127
 
 
 class Graph:
-    """An ONNX graph under construction. Tensors are known by name; each method that makes one returns its name."""
+    """An ONNX graph under construction. Tensors are known by name; each method that makes one returns its name.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    `store` says how weights are kept in the file: as they are, or as float16 or int8 (a scale for each output) that is
+    widened when the file is loaded. Sums are in float32 all the same.
+    """
+
+    def __init__(self, name: str, store: Store = "float32") -> None:
+        self.name, self.store = name, store
         self._nodes: list[bytes] = []
         self._tensors: list[bytes] = []
         self._inputs: list[bytes] = []
@@ -56,6 +62,19 @@ class Graph:
         self._tensors.append(_tensor(name, array))
         self._shared[key] = name
         return name
+
+    def weight(self, value: ArrayLike) -> str:
+        """A float32 tensor of the file, outputs first, kept as `store` says; one for each output is always exact."""
+        array = np.asarray(value, dtype=np.float32)
+        if self.store == "float32" or array.ndim < 2:
+            return self.constant(array)
+        if self.store == "float16":
+            return self.node("Cast", self.constant(array, np.float16), to=_DTYPES["float32"])
+        reach = np.abs(array).reshape(len(array), -1).max(axis=1)
+        scales = np.maximum(reach / _MOST_INT8, np.finfo(np.float32).tiny)
+        integers = np.rint(array / scales.reshape(-1, *[1] * (array.ndim - 1)))
+        zeros = self.constant(np.zeros(len(array)), np.int8)
+        return self.node("DequantizeLinear", self.constant(integers, np.int8), self.constant(scales), zeros, axis=0)
 
     def label(self, tensor: str, name: str) -> str:
         """Remember `tensor` by a name of the network's; it goes on as it is."""

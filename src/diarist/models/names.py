@@ -100,3 +100,8 @@ def _whole(tensors: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         if name.startswith("lstm.bias_ih")
     }
     return tensors | added
+
+
+def channels_last(tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Convolutions as `(out, *kernel, in)`, which is how MLX has them."""
+    return {name: np.moveaxis(t, 1, -1) if t.ndim > 2 else t for name, t in tensors.items()}

@@ -93,7 +93,8 @@ class OnnxEmbedding:
 
     Such a file pools inside, so `frames` passes the features on, and `pool` runs the network for each speaker: on that
     speaker's features alone or, where the file takes weights `(batch, num_weights)` as a second input, on all of them
-    with the speaker's weights in its pooling, as pyannote.audio does. What the features are made of is read from the
+    with the speaker's weights in its pooling, as pyannote.audio does. Where it takes `weights` `(batch, num_local,
+    num_fbank)`, as our own files do, it runs once for all speakers. What the features are made of is read from the
     metadata (`normalize_samples` and `framework` of sherpa-onnx, `window_type`); a file that does not say, and whose
     features are called `feats`, is taken for WeSpeaker's: a Hamming window, sound as 16-bit integers.
     """
@@ -110,6 +111,7 @@ class OnnxEmbedding:
         probe = _tried(lambda value: self._run(value, np.ones(len(value), "f4")), np.zeros((200, num_mels), "f4"), path)
         if probe.ndim != 1:
             raise WeightsError(f"'{path}' is not an embedding network: its output must be (batch, dimension)")
+        self._together = self._weights is not None and len(self._weights.shape) == 3
         window, scale = self._sound(path)
         self.spec = EmbeddingSpec(
             dimension=len(probe), min_frames=10, num_mels=num_mels, window=window, scale=scale, whole=True
@@ -124,13 +126,29 @@ class OnnxEmbedding:
         """Features `(batch, num_fbank, num_mels)` where weights are above a half to `(batch, num_local, dimension)`."""
         check_weights(maps, weights)
         embeddings = np.full((*weights.shape[:2], self.spec.dimension), np.nan, dtype=np.float32)
-        for row, local in np.ndindex(*weights.shape[:2]):
-            if np.count_nonzero(weights[row, local] > 0.5) >= self.spec.min_frames:
+        enough = np.count_nonzero(weights > 0.5, axis=2) >= self.spec.min_frames
+        for row in np.flatnonzero(enough.any(axis=1)):
+            if self._together:
+                embeddings[row, enough[row]] = self._run_together(maps[row], weights[row, enough[row]])
+                continue
+            for local in np.flatnonzero(enough[row]):
                 embeddings[row, local] = self._run(maps[row], weights[row, local])
+        return embeddings
+
+    def _run_together(self, features: Float32, weights: Float32) -> Float32:
+        """The embeddings of all speakers of `features` `(num_fbank, num_mels)`, `weights` `(num_local, num_fbank)`."""
+        assert self._weights is not None
+        heard = np.flatnonzero(weights.any(axis=0))
+        span = slice(heard[0], heard[-1] + 1) if len(features) > MOST_FBANK else slice(None)
+        given = {self._input.name: features[span], self._weights.name: weights[:, span]}
+        batch = {name: np.ascontiguousarray(value, dtype=np.float32)[None] for name, value in given.items()}
+        embeddings: Float32 = np.asarray(self._session.run([self._output.name], batch)[0])[0]
         return embeddings
 
     def _run(self, features: Float32, weights: Float32) -> Float32:
         """The embedding of one speaker of `features` `(num_fbank, num_mels)`, `weights` `(num_fbank,)`."""
+        if self._weights is not None and len(self._weights.shape) == 3:
+            return np.asarray(self._run_together(features, weights[None])[0])
         if self._weights is None:
             feed = {self._input.name: features[weights > 0.5]}
         else:
@@ -143,6 +161,8 @@ class OnnxEmbedding:
     def _sound(self, path: Path) -> tuple[Literal["povey", "hamming"], float]:
         """`(window, scale)` of the features."""
         said = self._session.get_modelmeta().custom_metadata_map
+        if said.get("sample_rate", str(SAMPLE_RATE)) != str(SAMPLE_RATE):
+            raise WeightsError(f"'{path}' takes sound at {said['sample_rate']} Hz: only {SAMPLE_RATE} Hz is offered")
         wespeaker = said.get("framework", "wespeaker" if self._input.name == "feats" else "") == "wespeaker"
         scaled = said.get("normalize_samples", "0" if wespeaker else "1") == "0"
         window = said.get("window_type", "hamming" if wespeaker else "povey")
@@ -173,8 +193,10 @@ def _fitted(features: Float32, weights: Float32, num_fbank: Any, num_weights: An
 
 def _features_and_weights(loaded: onnxruntime.InferenceSession, path: Path) -> tuple[Any, Any, Any]:
     """The input of features, that of weights or None, and the first output."""
-    inputs = sorted(loaded.get_inputs(), key=lambda given: -len(given.shape))
-    if [len(given.shape) for given in inputs] == [3, 2] and {given.type for given in inputs} == {"tensor(float)"}:
+    inputs = sorted(loaded.get_inputs(), key=lambda given: (-len(given.shape), given.name == "weights"))
+    floats = {given.type for given in inputs} == {"tensor(float)"}
+    ranks = [len(given.shape) for given in inputs]
+    if floats and (ranks == [3, 2] or (ranks == [3, 3] and inputs[1].name == "weights")):
         return inputs[0], inputs[1], loaded.get_outputs()[0]
     features, output = _only(loaded, path)
     return features, None, output

@@ -37,6 +37,12 @@ def frames_graph(tensors: Tensors, segment: int = SEGMENT) -> Graph:
     """
     graph = Graph("campplus-frames")
     fbank = graph.input("fbank", ("batch", "num_fbank", 80))
+    graph.output(maps(graph, tensors, fbank, segment), "maps", ("batch", "num_maps", CHANNELS))
+    return graph
+
+
+def maps(graph: Graph, tensors: Tensors, fbank: str, segment: int = SEGMENT) -> str:
+    """The maps, as part of a graph."""
     x = graph.node("Unsqueeze", graph.node("Transpose", fbank, perm=[0, 2, 1]), graph.constant([1], np.int64))
     x = _head(graph, tensors, x)
     x = graph.node("Reshape", x, graph.constant([0, 320, -1], np.int64))
@@ -50,9 +56,7 @@ def frames_graph(tensors: Tensors, segment: int = SEGMENT) -> Graph:
         graph.label(x, f"transit{number}.pre")
         out_norm = "xvector.out_nonlinear.batchnorm" if number == len(BLOCKS) else None
         x = graph.label(_conv(graph, tensors, x, f"xvector.transit{number}.linear", out_norm), f"x{number}")
-    maps = graph.node("Transpose", graph.node("Relu", x), perm=[0, 2, 1])
-    graph.output(maps, "maps", ("batch", "num_maps", CHANNELS))
-    return graph
+    return graph.node("Transpose", graph.node("Relu", x), perm=[0, 2, 1])
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ def _norm_relu(graph: Graph, tensors: Tensors, x: str, norm: str) -> str:
 
 def _conv(graph: Graph, tensors: Tensors, x: str, name: str, norm: str | None = None, **attributes: Any) -> str:
     weight, bias = folded(tensors, name, norm)
-    return graph.node("Conv", x, graph.constant(weight), graph.constant(bias), **attributes)
+    return graph.node("Conv", x, graph.weight(weight), graph.constant(bias), **attributes)
 
 
 def folded(tensors: Tensors, name: str, norm: str | None) -> tuple[Float64, Float64]:

@@ -31,7 +31,15 @@ _EQUAL = Grid(1 / 127, 128)  # channels divided by their range
 
 def frames_graph(tensors: Tensors, ranges: Ranges, segment: int = SEGMENT) -> Graph:
     """fbank `(1, num_fbank, 80)`, `num_fbank` a multiple of `2 * segment`, to maps `(1, num_maps, 512)`."""
-    return _Builder(tensors, ranges, segment).build()
+    graph = Graph("campplus-frames-int8")
+    fbank = graph.input("fbank", (1, "num_fbank", 80))
+    graph.output(maps(graph, tensors, ranges, fbank, segment), "maps", (1, "num_maps", CHANNELS))
+    return graph
+
+
+def maps(graph: Graph, tensors: Tensors, ranges: Ranges, fbank: str, segment: int = SEGMENT) -> str:
+    """The maps, as part of a graph."""
+    return _Builder(graph, tensors, ranges, segment).build(fbank)
 
 
 def ranges() -> Ranges:
@@ -50,15 +58,14 @@ class _Block:
 
 
 class _Builder:
-    def __init__(self, tensors: Tensors, ranges: Ranges, segment: int) -> None:
+    def __init__(self, graph: Graph, tensors: Tensors, ranges: Ranges, segment: int) -> None:
+        self.graph = graph
         self.segment = segment
         self.tensors = tensors
         self.ranges = ranges
-        self.graph = Graph("campplus-frames-int8")
 
-    def build(self) -> Graph:
+    def build(self, fbank: str) -> str:
         graph = self.graph
-        fbank = graph.input("fbank", (1, "num_fbank", 80))
         x = self._head(
             quantize.quantize(graph, graph.node("Reshape", fbank, self._shape(1, -1, 80 // _GROUP, _GROUP)), _INPUT)
         )
@@ -70,9 +77,7 @@ class _Builder:
             if number < len(BLOCKS):
                 block = self._transit(x, number)
         weight, bias = folded(self.tensors, f"xvector.transit{len(BLOCKS)}.linear", "xvector.out_nonlinear.batchnorm")
-        maps = graph.node("Relu", quantize.matmul(graph, x, weight[:, :, 0], bias))
-        graph.output(maps, "maps", (1, "num_maps", CHANNELS))
-        return graph
+        return graph.node("Relu", quantize.matmul(graph, x, weight[:, :, 0], bias))
 
     def _head(self, x: Quantized) -> Quantized:
         """`(1, time, 80 / group, group)` to `(1, time, 10, 32)`."""

@@ -25,7 +25,7 @@ from diarist.core.time import SAMPLE_RATE, Axis
 from diarist.core.types import Float32, Float64
 from diarist.errors import WeightsError
 from diarist.models import quantize
-from diarist.models.graph import MICROSOFT, Graph
+from diarist.models.graph import MICROSOFT, Graph, Store
 from diarist.models.onnx import powerset_of
 from diarist.models.quantize import Grid, Quantized
 from diarist.stages.powerset import MAX_LOCAL
@@ -42,6 +42,7 @@ _LOWEST_HZ = _NARROWEST_HZ = np.float32(50)
 # What a convolution reads, normalised over the chunk. Rarely above 30 deviations, and what is negative is 0.01 of what
 # it was: measured on real recordings, clipping there changes no more than the rounding does.
 _NORMALISED = Grid.covering(-0.1, 30.0)
+_TO_THE_END = 2**62  # of an axis
 _HIDDEN = Grid(2 / 255, 128)  # states of an LSTM are within (-1, 1)
 
 
@@ -118,12 +119,20 @@ def features_graph(tensors: Tensors, num_pooled: int, *, int8: bool) -> Graph:
     high, low, odd = graph.nodes("Split", pooled, graph.constant([half] * 3, np.int64), outputs=3, axis=1)
     even = graph.node("Max", graph.node("Add", high, delta), graph.node("Sub", low, delta))
     x = graph.node("Mul", graph.node("Concat", even, odd, axis=1), scale)
-    x, length = _normalised(graph, tensors, x, 0), num_pooled
-    for number in (1, 2):
-        length -= tensors[f"sincnet.conv1d.{number}.weight"].shape[2] - 1
-        x = _pool(graph, (_conv_int8 if int8 else _conv)(graph, tensors, x, number, length))
-        x, length = _normalised(graph, tensors, x, number), length // POOL
-    graph.output(graph.node("Transpose", x, perm=[2, 0, 1]), "features", ("num_frames", 1, "channels"))
+    graph.output(_features(graph, tensors, x, int8=int8), "features", ("num_frames", 1, "channels"))
+    return graph
+
+
+def whole_graph(tensors: Tensors, *, int8: bool, powerset: bool, store: Store = "float32") -> Graph:
+    """All of it, for a file: sound `(batch, 1, num_samples)` to `scores` `(batch, num_frames, num_classes)`."""
+    graph = Graph("pyannet", store)
+    samples = graph.input("samples", ("batch", 1, "num_samples"))
+    scaled = graph.node("InstanceNormalization", samples, *(graph.constant([v]) for v in scaling(tensors)))
+    filtered = graph.node("Conv", scaled, graph.constant(sinc_filters(tensors)[:, None]), strides=[STRIDE])
+    x = _features(graph, tensors, _pool(graph, graph.node("Abs", filtered)), int8=int8)
+    num_classes = len(tensors["classifier.bias"])
+    x = scores(graph, tensors, x, int8=int8, powerset=powerset)
+    graph.output(x, "scores", ("batch", "num_frames", num_classes))
     return graph
 
 
@@ -156,6 +165,15 @@ def num_layers(tensors: Tensors, name: str) -> int:
     return next(number for number in count() if name.format(number) not in tensors)
 
 
+def _features(graph: Graph, tensors: Tensors, x: str, *, int8: bool) -> str:
+    """Filtered and pooled sound `(batch, 80, num_pooled)` to features `(num_frames, batch, 60)`."""
+    x = _normalised(graph, tensors, x, 0)
+    for number in (1, 2):
+        x = _pool(graph, (_conv_int8 if int8 else _conv)(graph, tensors, x, number))
+        x = _normalised(graph, tensors, x, number)
+    return graph.node("Transpose", x, perm=[2, 0, 1])
+
+
 def _pool(graph: Graph, x: str) -> str:
     return graph.node("MaxPool", x, kernel_shape=[POOL], strides=[POOL])
 
@@ -166,18 +184,19 @@ def _normalised(graph: Graph, tensors: Tensors, x: str, number: int) -> str:
     return graph.node("LeakyRelu", graph.node("InstanceNormalization", x, weight, bias, epsilon=_EPSILON), alpha=SLOPE)
 
 
-def _conv(graph: Graph, tensors: Tensors, x: str, number: int, length: int) -> str:
-    weight, bias = (graph.constant(tensors[f"sincnet.conv1d.{number}.{k}"]) for k in ("weight", "bias"))
-    return graph.node("Conv", x, weight, bias)
+def _conv(graph: Graph, tensors: Tensors, x: str, number: int) -> str:
+    weight, bias = (tensors[f"sincnet.conv1d.{number}.{k}"] for k in ("weight", "bias"))
+    return graph.node("Conv", x, graph.weight(weight), graph.constant(bias))
 
 
-def _conv_int8(graph: Graph, tensors: Tensors, x: str, number: int, length: int) -> str:
+def _conv_int8(graph: Graph, tensors: Tensors, x: str, number: int) -> str:
     """As a product, so that what comes out is float32: its range varies too much from chunk to chunk for eight bits."""
     weight = tensors[f"sincnet.conv1d.{number}.weight"].astype(np.float64)  # (out, in, kernel)
     rounded = quantize.quantize(graph, x, _NORMALISED)
     features = graph.node("Transpose", rounded.name, perm=[0, 2, 1])
-    spans = ((graph.constant([k], np.int64), graph.constant([k + length], np.int64)) for k in range(weight.shape[2]))
-    taps = [graph.node("Slice", features, *span, graph.constant([1], np.int64)) for span in spans]
+    last = weight.shape[2] - 1
+    spans = ((k, k - last if k < last else _TO_THE_END) for k in range(last + 1))
+    taps = [graph.node("Slice", features, *(graph.constant([at], np.int64) for at in (*span, 1))) for span in spans]
     joined = Quantized(graph.node("Concat", *taps, axis=2), rounded.grid)
     flat = weight.transpose(0, 2, 1).reshape(len(weight), -1)
     product = quantize.matmul(graph, joined, flat, tensors[f"sincnet.conv1d.{number}.bias"])
@@ -200,7 +219,7 @@ def _lstm(graph: Graph, tensors: Tensors, x: str, layer: int, int8: bool) -> str
         inputs = (x, *weights, graph.constant(bias), "", "", "", "", scales[0], zero, scales[1], zero)
         y, *_ = graph.nodes("DynamicQuantizeLSTM", *inputs, outputs=3, domain=MICROSOFT, **attributes)
     else:
-        inputs = (x, *(graph.constant(w) for w in (given, recurrent, bias)))
+        inputs = (x, graph.weight(given), graph.weight(recurrent), graph.constant(bias))
         y, *_ = graph.nodes("LSTM", *inputs, outputs=3, **attributes)
     return graph.node("Reshape", graph.node("Transpose", y, perm=[0, 2, 1, 3]), graph.constant([0, 0, -1], np.int64))
 
@@ -221,4 +240,5 @@ def _dense(graph: Graph, tensors: Tensors, x: str, name: str, *, int8: bool) -> 
     weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
     if int8:
         return quantize.matmul(graph, quantize.quantize(graph, x, _HIDDEN), weight.astype(np.float64), bias)
-    return graph.node("Add", graph.node("MatMul", x, graph.constant(weight.T)), graph.constant(bias))
+    transposed = graph.node("Transpose", graph.weight(weight), perm=[1, 0])  # once, when the file is loaded
+    return graph.node("Add", graph.node("MatMul", x, transposed), graph.constant(bias))

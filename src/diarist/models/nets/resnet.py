@@ -106,4 +106,4 @@ def _block(graph: Graph, tensors: Tensors, x: str, name: str, stride: int) -> st
 
 def _conv(graph: Graph, tensors: Tensors, x: str, name: str, norm: str, **attributes: Any) -> str:
     weight, bias = folded(tensors, name, norm)
-    return graph.node("Conv", x, graph.constant(weight), graph.constant(bias), **attributes)
+    return graph.node("Conv", x, graph.weight(weight), graph.constant(bias), **attributes)
