@@ -7,6 +7,7 @@ finds the token (`HF_TOKEN`, or a login on this machine), the cache and the mirr
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,28 +71,35 @@ def resolve(
             raise WeightsError(f"there is no model at '{text}': check the path")
     hub_id = HubId.parse(text)
     if hub_id is not None:
-        return _from_hub(hub_id, offline or offline_by_environment())
+        return from_hub(hub_id, offline)
     if text.startswith("hf:"):
         raise UsageError(f"'{text}' is no id of the hub: write hf:org/name[@revision][:file]")
     models = [name for name, weights in catalog.CATALOG.items() if weights.kind in ("segmentation", "embedding", "vad")]
     raise UsageError(f"unknown model '{text}'{nearest(text, models)}")
 
 
-def _from_hub(hub_id: HubId, offline: bool) -> Path:
+def from_hub(hub_id: HubId, offline: bool = False, patterns: Sequence[str] | None = None) -> Path:
+    """The file of an id, or the folder of its repository, of which only files that match `patterns` are fetched.
+
+    Raises `WeightsError` where it cannot be had, `ExtraError` without `huggingface_hub`.
+    """
+    offline = offline or offline_by_environment()
     try:
         import huggingface_hub as hub
     except ImportError as error:
         raise ExtraError("huggingface_hub", "hub", f"the model '{hub_id}'") from error
     try:
         if hub_id.file is None:
-            return Path(hub.snapshot_download(hub_id.repo, revision=hub_id.revision, local_files_only=offline))
+            wanted = {} if patterns is None else {"allow_patterns": list(patterns)}
+            return Path(
+                hub.snapshot_download(hub_id.repo, revision=hub_id.revision, local_files_only=offline, **wanted)
+            )
         return Path(hub.hf_hub_download(hub_id.repo, hub_id.file, revision=hub_id.revision, local_files_only=offline))
     except Exception as error:  # the hub's own, its HTTP library's, the system's
-        raise WeightsError(f"cannot get '{hub_id}' from the hub: {meaning(error, offline)}") from error
+        raise WeightsError(f"cannot get '{hub_id}' from the hub: {_meaning(error, offline)}") from error
 
 
-def meaning(error: BaseException, offline: bool) -> str:
-    """What an exception of the hub, its HTTP library or the system says to do, in words."""
+def _meaning(error: Exception, offline: bool) -> str:
     names = [kind.__name__ for kind in type(error).__mro__]
     if offline and "LocalEntryNotFoundError" in names:
         return "it is not in the hub's cache and nothing may be fetched (offline): fetch it once without --offline"

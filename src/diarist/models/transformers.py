@@ -14,13 +14,13 @@ import numpy as np
 from diarist.core.types import Float32
 from diarist.errors import ExtraError, UsageError, WeightsError
 from diarist.models.endtoend import nearest_latency
-from diarist.models.fetch import offline_by_environment
-from diarist.models.hub import HubId, meaning
+from diarist.models.hub import HubId, from_hub
 from diarist.models.nemotron import FACTOR, HOP, Mode
 from diarist.models.torch import device_of
 from diarist.stages.speaker_cache import Cached
 
 _TYPE = "nemotron3_diarization"
+_FILES = ("*.json", "*.safetensors")  # of a repository on the hub, which holds other formats too
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _package() -> Mapping[str, Any]:
 
 def _loaded(classes: Mapping[str, Any], model: str | Path, offline: bool) -> tuple[Any, Any, Any]:
     """Configuration, processor and network. Raises `UsageError` for a name that is none, `WeightsError`."""
-    where, how = _where(model, offline)
+    where, how = str(_folder(model, offline)), {"local_files_only": True}
     try:
         with _quiet():
             kind = classes["config"].get_config_dict(where, **how)[0].get("model_type")
@@ -152,8 +152,9 @@ def _loaded(classes: Mapping[str, Any], model: str | Path, offline: bool) -> tup
             )
     except WeightsError:
         raise
-    except Exception as error:  # the package's own, the hub's, its HTTP library's, the system's
-        raise WeightsError(f"cannot load Nemotron from '{model}': {_reason(error, how)}") from error
+    except Exception as error:  # the package's own, safetensors', the system's
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise WeightsError(f"cannot load Nemotron from '{model}': {reason}") from error
     if report["missing_keys"] or report["mismatched_keys"]:
         names = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
         raise WeightsError(
@@ -180,27 +181,16 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _where(model: str | Path, offline: bool) -> tuple[str, dict[str, Any]]:
-    """What `from_pretrained` is given: a folder, or an id with its revision."""
-    how: dict[str, Any] = {"local_files_only": offline or offline_by_environment()}
+def _folder(model: str | Path, offline: bool) -> Path:
+    """Where the checkpoint lies; fetched where it is not on this machine yet. Raises `UsageError`, `WeightsError`."""
     path = Path(str(model))
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise WeightsError(f"the folder '{model}' has no config.json: give one that from_pretrained() can load")
-        return str(path), {"local_files_only": True}
+        return path
     if path.exists() or path.is_absolute() or str(model)[:1] in ".~":
         raise WeightsError(f"'{model}' is no folder with a checkpoint, and no ONNX file: check the path")
     found = HubId.parse(str(model))
     if found is None or found.file is not None:
         raise UsageError(f"'{model}' is neither a folder, nor an ONNX file, nor an id of the hub (org/name[@revision])")
-    return found.repo, how if found.revision is None else {**how, "revision": found.revision}
-
-
-def _reason(error: BaseException, how: Mapping[str, Any]) -> str:
-    """In one line; what the hub says lies beneath what the package makes of it."""
-    chain: BaseException | None = error
-    while chain is not None:
-        if type(chain).__module__.startswith("huggingface_hub"):
-            return meaning(chain, bool(how["local_files_only"]))
-        chain = chain.__cause__ or chain.__context__
-    return meaning(error, False)
+    return from_hub(found, offline, _FILES)
