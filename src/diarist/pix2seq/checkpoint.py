@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from diarist.core.config import nearest, replace_from, to_dict
 from diarist.errors import ConfigError, ExtraError, WeightsError
 from diarist.formats.writing import write_aside
-from diarist.pix2seq.config import AudioSpec, ModelConfig
+from diarist.pix2seq.config import CHECKPOINT, AudioSpec, ModelConfig
 from diarist.pix2seq.tokens import EOS, PAD, START, Vocabulary
 
 if TYPE_CHECKING:
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
     from diarist.pix2seq.model import Pix2Seq
 
-DEFAULT = "frames"
-"""The checkpoint that ships with diarist."""
-
+DEFAULT = CHECKPOINT
 MODELS = Path(__file__).parent / "models"
 FORMAT, VERSION = "diarist-pix2seq", 1
 
@@ -132,6 +130,11 @@ def load(name: str | Path, device: torch.device | str = "cpu") -> tuple[Pix2Seq,
     if not finite:
         raise WeightsError(f"'{path}' is damaged: its weights are not all numbers")
     return model.eval().to(device), facts
+
+
+def weights_of(name: str | Path) -> list[str]:
+    """Names of the catalogue's weights that a checkpoint's front end runs. Raises `WeightsError`."""
+    return ["segmentation-3.0", "campplus-zh-en"] if read_facts(name).model.frontend == "frames" else []
 
 
 def _facts(said: Mapping[str, Any], path: Path) -> Facts:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from diarist.core.config import option
 from diarist.pix2seq.train_config import DataConfig, TrainConfig
 
+CHECKPOINT = "frames"  # the network that ships with diarist
 FRONTENDS = ("frames", "mel", "dac", "dac-codes")
 
 
@@ -74,6 +75,15 @@ class DecodeConfig:
     max_turns: int = option(
         120, "at most so many turns in a window, those of known speakers included", low=1, high=2000
     )
+
+
+@dataclass(frozen=True)
+class Pix2SeqConfig:
+    """Everything that changes the answer of the `pix2seq` engine."""
+
+    checkpoint: str = option(CHECKPOINT, "name of a shipped Pix2Seq network, or a file that `diarist train` wrote")
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    prompt: PromptConfig = field(default_factory=PromptConfig)
 
 
 @dataclass(frozen=True)

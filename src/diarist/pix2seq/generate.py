@@ -156,7 +156,7 @@ class _Writer:
         """Of every id that may come next, `(batch * beams, vocabulary)`."""
         last = self.ids[:, -1] if place else np.full(len(self.ids), START)
         read = torch.from_numpy(last)[:, None].to(self.cache.heard.device)
-        logits = self.model.write(self.cache, read)[:, 0].double().cpu().numpy()
+        logits = self.model.write(self.cache, read)[:, 0].cpu().double().numpy()
         since = np.where(self.num_forced == place, self.since, 0)
         self.grammar.not_before(np.repeat(since, len(self.ids) // len(since)))
         new = self.vocabulary.first_label + self.grammar.used
