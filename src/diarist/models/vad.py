@@ -12,6 +12,7 @@ from diarist.core.protocols import SegmentationModel, VoiceActivityModel
 from diarist.core.time import Axis
 from diarist.core.types import Float32
 from diarist.errors import UsageError, WeightsError
+from diarist.models import nemo, nemo_vad
 from diarist.models.catalog import CATALOG, UNSTATED
 from diarist.models.hub import resolve
 from diarist.models.load import Precision, load_segmentation
@@ -59,6 +60,7 @@ def load_vad(
     model: str | Path | Callable[[Float32], Float32] = "silero",
     *,
     precision: Precision = "int8",
+    device: str = "auto",
     offline: bool = False,
     accept_licence: bool = False,
 ) -> VoiceActivityModel:
@@ -66,8 +68,9 @@ def load_vad(
 
     `model`: `silero`, `segmentation` or `marblenet`; a name of the catalogue; an ONNX file of silero-vad, of a frame
     classifier (see `OnnxVad`) or of a segmentation network; a checkpoint of a segmentation network, run at `precision`;
-    or an object that has `frames` and is called with samples. Weights whose licence their package does not state are
-    loaded only with `accept_licence`, or where `DIARIST_ACCEPT_LICENCE` names them.
+    a `.nemo` file or a name of NeMo's (`vad_multilingual_marblenet`), which NeMo runs on `device`; or an object that
+    has `frames` and is called with samples. Weights whose licence their package does not state are loaded only with
+    `accept_licence`, or where `DIARIST_ACCEPT_LICENCE` names them.
 
     Raises `UsageError` for what cannot be meant, `WeightsError` for weights that are missing or are no such model.
     """
@@ -86,6 +89,8 @@ def load_vad(
         )
     if entry is not None and entry.kind == "segmentation":
         return SegmentationVad(load_segmentation(name, precision=precision, offline=offline))
+    if nemo.is_nemo(name):
+        return nemo_vad.load(name, device=device, offline=offline)
     path = resolve(name, offline=offline)
     return _from_file(path, precision, offline)
 

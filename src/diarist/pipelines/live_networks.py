@@ -45,7 +45,7 @@ def load(
     own = (_type(segmentation), _type(embedding))
     vad = None
     if segmentation is None and config.segmentation.vad != "none":
-        vad = load_vad(config.segmentation.vad, offline=runtime.offline)
+        vad = load_vad(config.segmentation.vad, device=runtime.device, offline=runtime.offline)
     segmentation = segmentation or load_segmentation(
         config.segmentation.model,
         precision=config.segmentation.precision,  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -23,11 +24,22 @@ from diarist.stages.fbank import fbank, remove_mean
 BLOCK = 10 * SAMPLE_RATE  # samples that the trunk hears at once
 GROUP = 64  # windows that are pooled together
 AHEAD = 16  # blocks that are begun before they are needed
+EDGE = 1e-3  # samples by which a difference of times may be rounded
+
+
+@runtime_checkable
+class HearsSound(Protocol):
+    """An embedding model that takes stretches of sound: windows are cut to the sample for it."""
+
+    def of_sound(self, batch: Float32) -> Float32:
+        """Stretches of one length `(batch, num_samples)` to embeddings `(batch, dimension)`."""
+        ...
 
 
 @dataclass(frozen=True)
 class Request:
-    """Maps `[first, last)` of the recording, and what is made of them `(num_maps, channels)`."""
+    """Maps `[first, last)` of the recording, and what is made of them `(num_maps, channels)`; none for work that hears
+    the sound itself."""
 
     first: int
     last: int
@@ -48,8 +60,12 @@ class Voices:
         """What to ask for to have the voices of windows `times` `(num_windows, 2)` in seconds, in order of start.
 
         A window that is too short to have a voice reaches out to both sides. The answers, one after another, are unit
-        embeddings `(num_windows, dimension)`, NaN where the whole recording is too short.
+        embeddings `(num_windows, dimension)`, NaN where the whole recording is too short. A model that takes sound
+        hears each window alone; in a group of 64 shorter ones are repeated up to the longest, as NeMo has it, and
+        lengths of embeddings are the network's.
         """
+        if isinstance(self._model, HearsSound):
+            return [self._heard(self._model, times[first : first + GROUP]) for first in range(0, len(times), GROUP)]
         spans = self._spans(times)
         return [self._pooled(spans[first : first + GROUP]) for first in range(0, len(spans), GROUP)]
 
@@ -94,6 +110,16 @@ class Voices:
         spans[:, 1] = np.maximum(np.minimum(np.maximum(spans[:, 1], spans[:, 0] + least), self.num_maps), 0)
         return spans
 
+    def _heard(self, model: HearsSound, times: Float64) -> Request:
+        at = min(int(times[0, 0] * SAMPLE_RATE) // self.maps.step, self.num_maps)
+
+        def work(_: Float32) -> Float32:
+            sounds = [self._samples[first : first + num] for first, num in samples_of(times)]
+            longest = max(len(sound) for sound in sounds)
+            return model.of_sound(np.asarray([repeated(sound, longest) for sound in sounds], np.float32))
+
+        return Request(at, at, work)
+
     def _pooled(self, spans: Int64) -> Request:
         first, last = int(spans[:, 0].min()), int(spans[:, 1].max())
 
@@ -122,3 +148,16 @@ class Voices:
         features = fbank(samples, num_mels=spec.num_mels, window=spec.window, scale=spec.scale)
         maps = self._model.frames(remove_mean(features[: BLOCK // FBANK.step])[None])[0]
         return np.asarray(maps[: self._count(block)])
+
+
+def samples_of(times: Float64) -> list[tuple[int, int]]:
+    """First sample and number of samples of windows `times` `(num_windows, 2)` in seconds, cut off as NeMo does."""
+    return [(int(start * SAMPLE_RATE + EDGE), int((end - start) * SAMPLE_RATE + EDGE)) for start, end in times.tolist()]
+
+
+def repeated(sound: Float32, length: int) -> Float32:
+    """Sound said again until it is so long: whole times, then its end (NeMo's collation of speech segments)."""
+    if not len(sound) or len(sound) >= length:
+        return np.pad(sound, (0, max(0, length - len(sound))))
+    times, rest = divmod(length, len(sound))
+    return np.concatenate([np.tile(sound, times), sound[len(sound) - rest :]])

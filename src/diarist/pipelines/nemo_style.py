@@ -27,13 +27,14 @@ from diarist.core.types import Diarization, Float32, Float64, Int64, Speaker, Sp
 from diarist.errors import UsageError
 from diarist.models.identity import embedding_identity
 from diarist.models.load import load_embedding, load_segmentation
+from diarist.models.nemo_vad import NemoWindowVad
 from diarist.models.vad import NAMES, load_vad
 from diarist.pipelines import nemo_presets
 from diarist.pipelines.cluster import certainty
 from diarist.pipelines.config import RuntimeConfig
 from diarist.pipelines.nemo_embed import Voices
 from diarist.pipelines.nemo_overlap import SecondSpeakers, Stretch
-from diarist.pipelines.nemo_presets import NemoStyleConfig
+from diarist.pipelines.nemo_presets import NemoStyleConfig, VadConfig
 from diarist.pipelines.offline import MOST_THREADS, num_cores
 from diarist.pipelines.threads import single_threaded_algebra
 from diarist.pipelines.workers import Workers
@@ -184,7 +185,15 @@ class NemoStyleDiarizer:
                 heard = config.segmentation
                 self._segmentation = load_segmentation(heard.model, precision=heard.precision, **where)  # type: ignore[arg-type]
             if hears and self._vad is None and not by_segmentation:
-                self._vad = load_vad(config.vad.model, offline=runtime.offline, accept_licence=self._accept_licence)
+                self._vad = _cut_as(
+                    load_vad(
+                        config.vad.model,
+                        device=runtime.device,
+                        offline=runtime.offline,
+                        accept_licence=self._accept_licence,
+                    ),
+                    config.vad,
+                )
             return _Models(
                 self._embedding,
                 self._segmentation if segments else None,
@@ -203,6 +212,13 @@ def spans_of(spans: Spans) -> Float64:
     if not (np.isfinite(found).all() and (found[:, 1] >= found[:, 0]).all()):
         raise UsageError("stretches of speech are (start, end) in seconds, the end not before the start")
     return speech.merged(found[found[:, 1] > found[:, 0]])
+
+
+def _cut_as(model: VoiceActivityModel, config: VadConfig) -> VoiceActivityModel:
+    """A model that hears windows hears those of the configuration; others have frames of their own."""
+    if isinstance(model, NemoWindowVad):
+        return model.at(config.window_length_in_sec, config.shift_length_in_sec)
+    return model
 
 
 def _is_segmentation(config: NemoStyleConfig) -> bool:

@@ -203,7 +203,7 @@ class Diarizer:
         )
         if config.vad == "none":
             return model
-        vad = load_vad(config.vad, offline=offline)
+        vad = load_vad(config.vad, device=self.runtime.device, offline=offline)
         return FusedSegmentation(model, vad, weight=config.vad_weight, bias=config.vad_bias)
 
     def loaded(self) -> tuple[SegmentationModel, EmbeddingModel, Clustering, ThreadPoolExecutor]:

@@ -24,8 +24,10 @@ UNIT = 0.01  # seconds in a frame of smoothed probabilities, and by which a stre
 
 def read_each(probabilities: Float32, frames: Axis, shift: float, duration: float) -> Float32:
     """Probabilities of frames `(num_frames,)` read each `shift` seconds from 0 on, at the nearest middle of a frame;
-    NaN is read as 0."""
+    NaN is read as 0. Where the middles are at those times already, there are no more than the frames."""
     num = int(np.ceil(duration / shift - 1e-9))
+    if abs(frames.middle(0)) < EDGE and abs(frames.step / frames.sample_rate - shift) < EDGE:
+        num = min(num, len(probabilities))
     if len(probabilities) == 0 or num <= 0:
         return np.zeros(0, np.float32)
     seconds = np.arange(num) * shift
