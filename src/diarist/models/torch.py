@@ -55,7 +55,7 @@ def segmentation(tensors: Tensors, device: str = "auto", spec: SegmentationSpec 
 
     def run(batch: Float32) -> Float32:
         with torch.inference_mode(), _precision(place):
-            return np.asarray(network(torch.from_numpy(batch).to(place)).float().cpu().numpy())
+            return np.asarray(network(_given(batch, place)).float().cpu().numpy())
 
     return NativePyanNet(tensors, run, spec)
 
@@ -73,7 +73,7 @@ def embedding(tensors: Tensors, device: str = "auto") -> NativeCamPlusPlus:
 
     def run(fbank: Float32) -> Float32:
         with torch.inference_mode():
-            return np.asarray(network.frames(torch.from_numpy(fbank).to(place)).cpu().numpy())
+            return np.asarray(network.frames(_given(fbank, place)).cpu().numpy())
 
     return NativeCamPlusPlus(tensors, run)
 
@@ -89,7 +89,7 @@ def resnet34(tensors: Tensors, device: str = "auto") -> NativeResNet34:
 
     def run(fbank: Float32) -> Float32:
         with torch.inference_mode():
-            return np.asarray(network.frames(torch.from_numpy(fbank).to(place)).cpu().numpy())
+            return np.asarray(network.frames(_given(fbank, place)).cpu().numpy())
 
     return NativeResNet34(tensors, run)
 
@@ -98,6 +98,13 @@ def _precision(place: torch.device) -> AbstractContextManager[Any]:
     import torch
 
     return torch.autocast("cuda", torch.bfloat16) if place.type == "cuda" else nullcontext()
+
+
+def _given(array: Float32, place: torch.device) -> torch.Tensor:
+    """An array on a device; torch warns of those that are only to be read, so these are copied."""
+    import torch
+
+    return torch.from_numpy(array if array.flags.writeable else array.copy()).to(place)
 
 
 def _tensors(tensors: Tensors) -> dict[str, torch.Tensor]:
