@@ -273,7 +273,8 @@ class Listener:
         self._kept, self._kept_first = np.concatenate([kept[overlap:], maps]), self._kept_first + overlap
         if self.config.embedding.rows != "windows":
             return
-        single, spans = self.window_masks(first_map, len(maps))
+        single = self.alone(first_map, len(maps))
+        spans = self.windows_of(single, first_map)
         groups = [spans[i : i + POOLING_BATCH] for i in range(0, len(spans), POOLING_BATCH)]
         jobs = [self._submit("pooling", pool_windows, self.embedding, maps, group, single) for group in groups]
         for group, job in zip(groups, jobs, strict=True):
@@ -283,17 +284,20 @@ class Listener:
             self._times.append(middle[known])
             self._embeddings.append(voices[known])
 
-    def window_masks(self, first_map: int, num_maps: int) -> tuple[NDArray[np.bool_], Int64]:
-        """Where one person talks alone, `(num_maps,)` from `first_map` on, and windows of it, `(num_windows, 2)`."""
+    def alone(self, first_map: int, num_maps: int) -> NDArray[np.bool_]:
+        """Where one person talks alone, `(num_maps,)` from `first_map` on."""
+        alone: NDArray[np.bool_] = self._read_count(first_map, num_maps) == 1
+        return alone
+
+    def windows_of(self, alone: NDArray[np.bool_], first_map: int) -> Int64:
+        """What is pooled of a stretch that begins at `first_map`: `(num_windows, 2)`, in maps from there on."""
         config, per_second = self.config.embedding, self.rate / self.maps.step
-        single = self._read_count(first_map, num_maps) == 1
-        spans = windows(
-            single,
+        return windows(
+            alone,
             size=round(config.window * per_second),
             hop=config.hop * per_second,
             least=round(config.least * per_second),
         )
-        return single, spans
 
     def pool_section_local(self, section: Section) -> None:
         """Pool the local speakers of every chunk whose end has been heard, where the clustering needs them."""

@@ -305,17 +305,21 @@ class Recorder(Listener):
         part = other[first : first + num_fbank]
         return own if np.isnan(part).any() else np.asarray(part, np.float32)
 
-    def window_masks(self, first_map: int, num_maps: int) -> tuple[NDArray[np.bool_], Int64]:
-        """Keep where one talks alone, and the windows."""
-        single, spans = super().window_masks(first_map, num_maps)
-        self._lists["masks"].append(single.astype(np.uint8))
-        single = np.asarray(self._other("masks", first_map, single), bool)
+    def alone(self, first_map: int, num_maps: int) -> NDArray[np.bool_]:
+        """Keep where one talks alone."""
+        own = super().alone(first_map, num_maps)
+        self._lists["masks"].append(own.astype(np.uint8))
+        return np.asarray(self._other("masks", first_map, own), bool)
+
+    def windows_of(self, alone: NDArray[np.bool_], first_map: int) -> Int64:
+        """Keep the windows."""
+        own = super().windows_of(alone, first_map)
+        self._lists["windows"].append(own + first_map)
         other = self.given.get("windows")
-        self._lists["windows"].append(spans + first_map)
-        if other is not None:
-            inside = (other[:, 0] >= first_map) & (other[:, 1] <= first_map + num_maps)
-            spans = other[inside].astype(np.int64) - first_map
-        return single, spans
+        if other is None:
+            return own
+        inside = (other[:, 0] >= first_map) & (other[:, 1] <= first_map + len(alone))
+        return np.asarray(other[inside], np.int64) - first_map
 
     def local_mask(self, chunk: int, first: int, first_map: int, num_maps: int) -> NDArray[np.bool_]:
         """Keep who talks in a chunk that is pooled."""

@@ -15,7 +15,7 @@ from diarist.pipelines.config import PipelineConfig
 from diarist.pipelines.frontend import Evidence
 from diarist.stages import agglomerative
 from diarist.stages.agglomerative import EXACT_ROWS, Linkage
-from diarist.stages.assign import unit
+from diarist.stages.assign import centroids, unit
 from diarist.stages.community1 import GONE, Community1
 from diarist.stages.plda import unit_length
 from diarist.stages.reconstruct import frames_alone
@@ -38,7 +38,11 @@ def clustered(
             arrays["seeds"] = agglomerative.cluster(rows, linkage=linkage, threshold=config.clustering.threshold)
     own = clustering(evidence, bounds)
     arrays["voices"], arrays["clusters"] = own.voices, own.labels if own.local is None else own.local
-    if config.clustering.method == "vbx" and "seeds" in arrays:
+    others = given.get("clusters")
+    if own.local is None and others is not None and others.shape == own.labels.shape and len(others):
+        if not np.array_equal(others, own.labels):
+            arrays["voices"] = centroids(evidence.embeddings, np.asarray(others, np.int64))
+    elif config.clustering.method == "vbx" and "seeds" in arrays:
         _community1(config, evidence, arrays, given)
     return arrays, _forced(own, evidence, given)
 
