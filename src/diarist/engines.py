@@ -17,9 +17,13 @@ from diarist.core.config import nearest
 from diarist.core.events import Hook
 from diarist.core.types import Diarization
 from diarist.errors import UsageError
-from diarist.pipelines import nemo_presets, presets
+from diarist.pipelines import auto_presets, nemo_presets, presets
+from diarist.pipelines.auto_presets import AutoConfig
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
+from diarist.pipelines.endtoend_presets import NEMOTRON, SORTFORMER, EndToEndConfig, Presets
 from diarist.pipelines.nemo_presets import NemoStyleConfig
+from diarist.pix2seq import presets as pix2seq_presets
+from diarist.pix2seq.config import Pix2SeqConfig
 
 
 class Method(Protocol):
@@ -120,6 +124,56 @@ def _nemo_style_weights(config: NemoStyleConfig) -> list[str]:
     return [*heard, _vad(config.vad.model), config.embedding.model]
 
 
+def _end_to_end(name: str, presets: Presets) -> Engine:
+    """An engine around an end-to-end model."""
+
+    def make(preset: str, **options: Any) -> Method:
+        from diarist.pipelines.endtoend import EndToEndDiarizer
+
+        return EndToEndDiarizer(preset, presets=presets, engine=name, **options)
+
+    summary, extra = _END_TO_END[name]
+    return Engine(
+        name,
+        summary,
+        EndToEndConfig,
+        presets.presets,
+        presets.default,
+        presets.resolve,
+        make,
+        lambda config: [config.embedding.model],
+        extra=extra,
+    )
+
+
+_END_TO_END = {
+    "nemotron": ("one network for everything, up to eight speakers: Nemotron 3 Diarization", "transformers"),
+    "sortformer": ("one network for everything, up to four speakers: Streaming Sortformer", "nemo"),
+}
+
+
+def _auto(preset: str, **options: Any) -> Method:
+    from diarist.pipelines.auto import AutoDiarizer
+
+    return AutoDiarizer(preset, **options)
+
+
+def _auto_weights(config: AutoConfig) -> list[str]:
+    return [*_clustering_weights(presets.resolve(config.router.clustering)), config.embedding.model]
+
+
+def _pix2seq(preset: str, **options: Any) -> Method:
+    from diarist.pix2seq.engine import Pix2SeqDiarizer
+
+    return Pix2SeqDiarizer(preset, **options)
+
+
+def _pix2seq_weights(config: Pix2SeqConfig) -> list[str]:
+    from diarist.pix2seq.checkpoint import weights_of
+
+    return weights_of(config.checkpoint)
+
+
 def _vad(name: str) -> str:
     from diarist.models.vad import NAMES
 
@@ -150,6 +204,29 @@ ENGINES: Mapping[str, Engine] = MappingProxyType(
                 _nemo_style,
                 _nemo_style_weights,
                 hears_speech=True,
+            ),
+            _end_to_end("nemotron", NEMOTRON),
+            _end_to_end("sortformer", SORTFORMER),
+            Engine(
+                "auto",
+                "an end-to-end model up to as many speakers as it tells apart, clustering beyond, by a quick count",
+                AutoConfig,
+                auto_presets.PRESETS,
+                auto_presets.DEFAULT,
+                auto_presets.resolve,
+                _auto,
+                _auto_weights,
+            ),
+            Engine(
+                "pix2seq",
+                "a transformer of diarist's own writes turns as tokens",
+                Pix2SeqConfig,
+                pix2seq_presets.PRESETS,
+                pix2seq_presets.DEFAULT,
+                pix2seq_presets.resolve,
+                _pix2seq,
+                _pix2seq_weights,
+                extra="pix2seq",
             ),
         )
     }
