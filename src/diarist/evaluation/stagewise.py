@@ -166,8 +166,14 @@ def compare(
 
 
 def _names(own: Run, other: Run, tolerances: Mapping[str, Tolerance]) -> list[str]:
-    """Stages that either has, in order; of runs of other programs, all that has a tolerance."""
+    """Stages that either has, in order; of runs of other programs, all that has a tolerance.
+
+    Voices are what clusters are made by in `vbx`, and what is made of clusters elsewhere.
+    """
     order = [*STAGES, *(name for name in tolerances if name not in STAGES)]
+    if "likeness" not in own.arrays and "likeness" not in other.arrays:
+        order.remove("voices")
+        order.insert(order.index("clusters") + 1, "voices")
     return [name for name in order if name in own.arrays or name in other.arrays]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from diarist.core.types import Float32
 from diarist.models.checks import check_features, check_weights
 from diarist.models.nets import campplus, campplus_int8
-from diarist.models.onnx import session
+from diarist.models.onnx import Open, session
 from diarist.models.pooling import weighted_statistics
 
 
@@ -19,19 +19,27 @@ class CamPlusPlus:
 
     spec = campplus.SPEC
 
-    def __init__(self, tensors: campplus.Tensors, *, int8: bool = False, segment: int = campplus.SEGMENT) -> None:
+    def __init__(
+        self,
+        tensors: campplus.Tensors,
+        *,
+        int8: bool = False,
+        segment: int = campplus.SEGMENT,
+        open: Open = session,
+    ) -> None:
         if int8:
             graph = campplus_int8.frames_graph(tensors, campplus_int8.ranges(), segment)
         else:
             graph = campplus.frames_graph(tensors, segment)
-        self._made_of, self._multiple = (tensors, int8), segment * campplus.STRIDE
-        self._session = session(graph.serialize())
+        self._made_of, self._multiple = (tensors, int8, open), segment * campplus.STRIDE
+        self._session = open(graph.serialize())
         self._head = campplus.Head.of(tensors)
 
     def resized(self, num_fbank: int) -> CamPlusPlus:
         """The same network for streams, in stretches of so many features: an even number, two seconds at most."""
-        tensors, int8 = self._made_of
-        return CamPlusPlus(tensors, int8=int8, segment=min(num_fbank // campplus.STRIDE, campplus.SEGMENT))
+        tensors, int8, open = self._made_of
+        segment = min(num_fbank // campplus.STRIDE, campplus.SEGMENT)
+        return CamPlusPlus(tensors, int8=int8, segment=segment, open=open)
 
     def try_out(self) -> None:
         """Run on silence; raises whatever is wrong."""

@@ -10,20 +10,21 @@ from typing import Literal, TypeVar, cast
 from diarist.core.config import nearest
 from diarist.core.protocols import EmbeddingModel, SegmentationModel, SegmentationSpec
 from diarist.errors import DiaristError, UsageError, WeightsError
-from diarist.models import mlx, nemo, torch
+from diarist.models import mlx, nemo, openvino, torch
 from diarist.models.campplus import CamPlusPlus
 from diarist.models.catalog import CATALOG
 from diarist.models.checkpoint import SUFFIXES, Checkpoint, read
 from diarist.models.hub import resolve
 from diarist.models.native import NativeCamPlusPlus, NativePyanNet, NativeResNet34, Tensors
-from diarist.models.onnx import OnnxEmbedding, OnnxSegmentation
+from diarist.models.onnx import OnnxEmbedding, OnnxSegmentation, Open, opener, session
 from diarist.models.pyannet import PyanNet
 from diarist.models.resnet import ResNet34
 
-Precision = Literal["int8", "float32"]
+Precision = Literal["int8", "bfloat16", "float32"]
 _PART = re.compile(r"-\d+-of-\d+\.")
-PRECISIONS = ("int8", "float32")
-BACKENDS = ("onnx", "torch", "mlx")
+PRECISIONS = ("int8", "bfloat16", "float32")
+BACKENDS = ("onnx", "torch", "mlx", "openvino")
+_RUN_FILES = ("onnx", "openvino")
 
 # Names that people know, of weights that no package carries.
 ELSEWHERE = {
@@ -49,18 +50,22 @@ def load_segmentation(
 
     What a checkpoint may be: see `models.checkpoint`.
 
-    The backend `torch` runs checkpoints on `device` (`auto`, `cpu`, `cuda`, `mps`), whose own precision it takes.
+    The backend `torch` runs checkpoints on `device` (`auto`, `cpu`, `cuda`, `mps`), whose own precision it takes;
+    `openvino` runs what `onnx` does, in bfloat16 if asked. `onnx` runs on the CPU, or in float32 on `cuda`, `dml` or
+    `coreml`.
     Raises `UsageError` for an unknown name, precision, backend or device, `WeightsError` for weights that are missing
     or are not such a network, `ExtraError` where torch is missing.
     """
     _check(precision, backend)
     path = _file(model, "segmentation", offline)
+    open, int8 = _opener(backend, device, precision)
     if _is_onnx(path, backend):
-        return OnnxSegmentation(path)
+        return OnnxSegmentation(path, open)
     found = _of_kind(read(path), "segmentation")
     spec = cast(SegmentationSpec, found.spec)
     build: Mapping[str, Callable[[Tensors], _PyanNet]] = {
-        "onnx": lambda tensors: PyanNet(tensors, int8=precision == "int8", spec=spec),
+        "onnx": lambda tensors: PyanNet(tensors, int8=int8, spec=spec, open=open),
+        "openvino": lambda tensors: PyanNet(tensors, spec=spec, open=open),
         "torch": lambda tensors: torch.segmentation(tensors, device, spec),
         "mlx": lambda tensors: mlx.segmentation(tensors, spec),
     }
@@ -85,14 +90,17 @@ def load_embedding(
     if nemo.is_nemo(model):
         return nemo.embedding(model, device=device, offline=offline)
     path = _file(model, "embedding", offline)
+    open, int8 = _opener(backend, device, precision)
     if _is_onnx(path, backend):
-        return OnnxEmbedding(path)
+        return OnnxEmbedding(path, open)
     found = _of_kind(read(path), "embedding")
     build: Mapping[tuple[str, str], Callable[[Tensors], _Embedding]] = {
-        ("campplus", "onnx"): lambda tensors: CamPlusPlus(tensors, int8=precision == "int8"),
+        ("campplus", "onnx"): lambda tensors: CamPlusPlus(tensors, int8=int8, open=open),
+        ("campplus", "openvino"): lambda tensors: CamPlusPlus(tensors, open=open),
         ("campplus", "torch"): lambda tensors: torch.embedding(tensors, device),
         ("campplus", "mlx"): mlx.embedding,
-        ("resnet34", "onnx"): ResNet34,
+        ("resnet34", "onnx"): lambda tensors: ResNet34(tensors, open),
+        ("resnet34", "openvino"): lambda tensors: ResNet34(tensors, open),
         ("resnet34", "torch"): lambda tensors: torch.resnet34(tensors, device),
         ("resnet34", "mlx"): mlx.resnet34,
     }
@@ -104,6 +112,19 @@ def _check(precision: str, backend: str) -> None:
         raise UsageError(f"unknown backend '{backend}'{nearest(backend, BACKENDS)}")
     if precision not in PRECISIONS:
         raise UsageError(f"unknown precision '{precision}'{nearest(precision, PRECISIONS)}")
+
+
+def _opener(backend: str, device: str, precision: str) -> tuple[Open, bool]:
+    """What runs graphs, and whether they are to be those in eight bits, which are for processors only.
+
+    Raises `UsageError` for bfloat16 where nothing computes in it by choice, and as `opener` of the backend."""
+    if backend == "openvino":
+        return openvino.opener(device, precision), False
+    if precision == "bfloat16" and backend == "onnx":
+        raise UsageError("the backend 'onnx' has no bfloat16: add --backend openvino, or choose int8 or float32")
+    if backend != "onnx":
+        return session, False
+    return opener(device), precision == "int8" and device in ("auto", "cpu")
 
 
 def _file(model: str | Path, kind: str, offline: bool) -> Path:
@@ -153,7 +174,7 @@ def _of_kind(found: Checkpoint, kind: str) -> Checkpoint:
 def _is_onnx(path: Path, backend: str) -> bool:
     """Whether it is an ONNX file; raises `UsageError` where the backend could not run one."""
     is_onnx = path.suffix.lower() == ".onnx"
-    if is_onnx and backend != "onnx":
+    if is_onnx and backend not in _RUN_FILES:
         raise UsageError(f"'{path}' is an ONNX file, which the backend '{backend}' does not run: leave out --backend")
     return is_onnx
 

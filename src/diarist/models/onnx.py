@@ -5,18 +5,20 @@ A session is one thread, never spins, and gives the same bytes every time; to us
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import comb
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from diarist.core.protocols import EmbeddingSpec, SegmentationSpec
 from diarist.core.time import SAMPLE_RATE, Axis
 from diarist.core.types import Float32
-from diarist.errors import WeightsError
+from diarist.errors import MissingError, UsageError, WeightsError
 from diarist.models.checks import check_chunks, check_features, check_weights
 from diarist.stages.powerset import MAX_LOCAL
 
@@ -25,8 +27,62 @@ _PROBE = 10 * SAMPLE_RATE
 MOST_FBANK = 1000  # frames of features that a network with weights runs on: a chunk
 
 
-def session(model: bytes | Path) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session for a file, or for the bytes of one. Raises `WeightsError` where it is not a model."""
+class Session(Protocol):
+    """What runs a graph: ONNX Runtime's session, or another runtime behind the same methods."""
+
+    def run(self, names: Sequence[str] | None, feed: Mapping[str, NDArray[Any]]) -> list[Any]:
+        """Inputs by name to the outputs of those names, in order."""
+        ...
+
+    def get_inputs(self) -> list[Any]:
+        """What goes in: each has a `name`, a `shape` and a `type`."""
+        ...
+
+    def get_outputs(self) -> list[Any]:
+        """What comes out."""
+        ...
+
+    def get_modelmeta(self) -> Any:
+        """What the file says of itself, in `custom_metadata_map`."""
+        ...
+
+
+Open = Callable[[bytes | Path], Session]
+"""Makes a session of a graph's bytes, or of a file."""
+
+PROVIDERS: Mapping[str, tuple[str, str]] = {
+    "cpu": ("CPUExecutionProvider", "onnxruntime"),
+    "cuda": ("CUDAExecutionProvider", "onnxruntime-gpu"),
+    "dml": ("DmlExecutionProvider", "onnxruntime-directml"),
+    "coreml": ("CoreMLExecutionProvider", "onnxruntime"),
+}
+"""Devices of the backend `onnx`: ONNX Runtime's name for each, and the package that has it."""
+
+
+def opener(device: str = "auto") -> Open:
+    """What makes sessions on a device of `PROVIDERS` (`cuda:1` for the second GPU); `auto` is the processor.
+
+    Raises `UsageError` for an unknown device, `MissingError` for one that this ONNX Runtime was not built for.
+    """
+    kind, _, number = ("cpu" if device == "auto" else device).partition(":")
+    if kind not in PROVIDERS or (number and not number.isdecimal()):
+        raise UsageError(f"the backend 'onnx' has no device '{device}'; known: auto, {', '.join(PROVIDERS)}")
+    provider, package = PROVIDERS[kind]
+    if provider not in onnxruntime.get_available_providers():
+        raise MissingError(
+            f"the ONNX Runtime that is installed has no {provider}, which the device '{device}' needs: "
+            f"pip uninstall onnxruntime, then pip install {package}"
+        )
+    return partial(session, provider=provider, number=int(number or 0))
+
+
+def session(
+    model: bytes | Path, *, provider: str = "CPUExecutionProvider", number: int = 0
+) -> onnxruntime.InferenceSession:
+    """An ONNX Runtime session for a file, or for the bytes of one, on the device `number` of a provider.
+
+    Raises `WeightsError` where it is not a model, `MissingError` where the provider does not start.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -35,13 +91,18 @@ def session(model: bytes | Path) -> onnxruntime.InferenceSession:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
     source = model if isinstance(model, bytes) else str(model)
+    cpu = "CPUExecutionProvider"
+    providers = [cpu] if provider == cpu else [(provider, {"device_id": number} if "CUDA" in provider else {}), cpu]
     try:
-        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        made = onnxruntime.InferenceSession(source, options, providers=providers)
     except Exception as error:  # the classes of onnxruntime's errors are private, and differ between versions
         reason = str(error).strip().splitlines()[0][:200]
         if isinstance(model, bytes):
             raise WeightsError(f"the checkpoint does not make a network that can be run ({reason})") from error
         raise WeightsError(f"'{model}' is not an ONNX model that can be run ({reason})") from error
+    if provider not in made.get_providers():  # it goes on without, and says so on standard error only
+        raise MissingError(f"ONNX Runtime could not start {provider}: its libraries (CUDA and cuDNN) are not found")
+    return made
 
 
 class OnnxSegmentation:
@@ -52,8 +113,8 @@ class OnnxSegmentation:
     no such network.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._session = session(path)
+    def __init__(self, path: Path, open: Open = session) -> None:
+        self._session = open(path)
         self._input, self._output = _only(self._session, path)
         if len(self._input.shape) != 3 or len(self._output.shape or [0] * 3) != 3:
             raise WeightsError(
@@ -99,8 +160,8 @@ class OnnxEmbedding:
     features are called `feats`, is taken for WeSpeaker's: a Hamming window, sound as 16-bit integers.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._session = session(path)
+    def __init__(self, path: Path, open: Open = session) -> None:
+        self._session = open(path)
         self._input, self._weights, self._output = _features_and_weights(self._session, path)
         shape = self._input.shape
         if len(shape) != 3 or (isinstance(shape[2], int) and not 20 <= shape[2] <= 128):
@@ -191,7 +252,7 @@ def _fitted(features: Float32, weights: Float32, num_fbank: Any, num_weights: An
     return features, weights
 
 
-def _features_and_weights(loaded: onnxruntime.InferenceSession, path: Path) -> tuple[Any, Any, Any]:
+def _features_and_weights(loaded: Session, path: Path) -> tuple[Any, Any, Any]:
     """The input of features, that of weights or None, and the first output."""
     inputs = sorted(loaded.get_inputs(), key=lambda given: (-len(given.shape), given.name == "weights"))
     floats = {given.type for given in inputs} == {"tensor(float)"}
@@ -207,7 +268,7 @@ def powerset_of(num_classes: int) -> tuple[int, int] | None:
     return next(((n, 2) for n in range(3, MAX_LOCAL + 1) if num_classes == 1 + n + comb(n, 2)), None)
 
 
-def _only(loaded: onnxruntime.InferenceSession, path: Path) -> tuple[Any, Any]:
+def _only(loaded: Session, path: Path) -> tuple[Any, Any]:
     """The one input, and the first output."""
     inputs, outputs = loaded.get_inputs(), loaded.get_outputs()
     if len(inputs) != 1 or inputs[0].type != "tensor(float)":

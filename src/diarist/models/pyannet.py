@@ -12,7 +12,7 @@ from diarist.core.protocols import SegmentationSpec
 from diarist.core.types import Float32
 from diarist.models.checks import check_chunks
 from diarist.models.nets import pyannet
-from diarist.models.onnx import session
+from diarist.models.onnx import Open, session
 
 _SHARED = 8  # chunks that go through the filters together
 _BLOCK = 1000  # pooled values worked on at a time
@@ -40,18 +40,19 @@ class PyanNet:
         int8: bool = False,
         spec: SegmentationSpec | None = None,
         together: int = _TOGETHER,
+        open: Open = session,
     ) -> None:
         self.spec = spec or pyannet.spec_of(tensors)
         powerset = self.spec.max_simultaneous is not None
         self._num_pooled = pyannet.num_pooled(self.spec.chunk)
-        self._filters = session(pyannet.filters_graph(tensors).serialize())
-        self._features = session(pyannet.features_graph(tensors, self._num_pooled, int8=int8).serialize())
-        self._scores = session(pyannet.scores_graph(tensors, int8=int8, powerset=powerset).serialize())
+        self._filters = open(pyannet.filters_graph(tensors).serialize())
+        self._features = open(pyannet.features_graph(tensors, self._num_pooled, int8=int8).serialize())
+        self._scores = open(pyannet.scores_graph(tensors, int8=int8, powerset=powerset).serialize())
         self._weight, self._bias = pyannet.scaling(tensors)
         filters = pyannet.sinc_filters(tensors)
         self._sums = filters[: len(filters) // 2].sum(axis=1, dtype=np.float64).astype(np.float32)  # of the even ones
         self._num_classes = len(tensors["classifier.bias"])
-        self._made_of, self._together = (tensors, int8), together
+        self._made_of, self._together = (tensors, int8, open), together
 
     def __call__(self, batch: Float32, pools: Iterable[Float32] | None = None) -> Float32:
         """`(batch, num_samples)` to scores `(batch, num_frames, num_classes)`: 160000 samples to 589 frames.
@@ -71,9 +72,9 @@ class PyanNet:
 
     def resized(self, chunk: int) -> PyanNet:
         """The same network for streams, in chunks of another number of samples than it was trained on."""
-        tensors, int8 = self._made_of
+        tensors, int8, open = self._made_of
         spec = dataclasses.replace(self.spec, chunk=chunk, num_frames=pyannet.FRAMES.count_inside(chunk))
-        return PyanNet(tensors, int8=int8, spec=spec, together=1 if int8 else _TOGETHER)
+        return PyanNet(tensors, int8=int8, spec=spec, together=1 if int8 else _TOGETHER, open=open)
 
     def try_out(self) -> None:
         """Run on silence; raises whatever is wrong."""

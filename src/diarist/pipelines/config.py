@@ -12,7 +12,7 @@ from diarist.core.config import option
 DECODINGS = ("neutral", "words", "turns")
 CALIBRATIONS = ("all", "permissive")
 METHODS = ("vbx-windows", "agglomerative", "nme-sc", "vbx")
-PRECISIONS = ("int8", "float32")
+PRECISIONS = ("int8", "bfloat16", "float32")
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,15 @@ class PipelineConfig:
 class RuntimeConfig:
     """Everything that changes only the speed, or where things are kept."""
 
-    backend: str = option("onnx", "what runs the networks; torch and mlx in float32", choices=("onnx", "torch", "mlx"))
-    device: str = option("auto", "where torch runs: cpu, cuda (or cuda:1), mps; auto is the best there is")
+    backend: str = option(
+        "onnx",
+        "what runs the networks; torch and mlx in float32, openvino in float32 or bfloat16",
+        choices=("onnx", "torch", "mlx", "openvino"),
+    )
+    device: str = option(
+        "auto",
+        "where it runs: cpu, cuda (or cuda:1), for torch also mps, for openvino what it finds; auto is the best there "
+        "is, for onnx always cpu",
+    )
     num_threads: int = option(0, "threads; 0 means one for every core this process may use, 8 at most", low=0)
     offline: bool = option(False, "never open a socket; weights must be in the cache")

@@ -163,9 +163,9 @@ def arithmetic(diarizer: Diarizer) -> list[str]:
     if runtime.backend == "torch":
         on_cuda = runtime.device.startswith("cuda") or (runtime.device == "auto" and device_of("auto").type == "cuda")
         return ["bfloat16" if on_cuda else "float32", "float32"]
-    if runtime.backend == "mlx":
-        return ["float32", "float32"]
-    return [config.segmentation.precision, config.embedding.precision]
+    said = [config.segmentation.precision, config.embedding.precision]
+    eight = runtime.backend == "onnx" and runtime.device in ("auto", "cpu")
+    return ["float32" if runtime.backend == "mlx" or (name == "int8" and not eight) else name for name in said]
 
 
 class _Sound:
