@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -17,7 +18,7 @@ from diarist.core.config import nearest
 from diarist.core.events import Hook
 from diarist.core.types import Diarization
 from diarist.errors import UsageError
-from diarist.pipelines import auto_presets, nemo_presets, presets
+from diarist.pipelines import auto_presets, nemo_own_presets, nemo_presets, presets
 from diarist.pipelines.auto_presets import AutoConfig
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
 from diarist.pipelines.endtoend_presets import NEMOTRON, SORTFORMER, EndToEndConfig, Presets
@@ -203,6 +204,18 @@ ENGINES: Mapping[str, Engine] = MappingProxyType(
                 nemo_presets.resolve,
                 _nemo_style,
                 _nemo_style_weights,
+                hears_speech=True,
+            ),
+            Engine(
+                "nemo",
+                "nemo-style with NVIDIA's own models, run by NeMo: MarbleNet and TitaNet",
+                NemoStyleConfig,
+                nemo_own_presets.PRESETS,
+                nemo_own_presets.DEFAULT,
+                nemo_own_presets.resolve,
+                partial(_nemo_style, engine="nemo"),
+                _nemo_style_weights,
+                extra="nemo",
                 hears_speech=True,
             ),
             _end_to_end("nemotron", NEMOTRON),

@@ -45,11 +45,11 @@ def jobs_of(args: argparse.Namespace, config: Any) -> list[Job]:
     else:
         files = expand(args.audio)
         jobs = [Job(path, uri) for path, uri in zip(files, unique_uris(files), strict=True)]
-        if args.engine == "nemo-style" and args.vad == ORACLE:
+        if isinstance(config, NemoStyleConfig) and args.vad == ORACLE:
             jobs = [
                 Job(j.path, j.uri, {"speech": _speech_of(j, j.path.with_suffix(".rttm"), alone=True)}) for j in jobs
             ]
-    if args.engine == "nemo-style" and args.vad not in (None, ORACLE) and says_speech(args.vad):
+    if isinstance(config, NemoStyleConfig) and args.vad not in (None, ORACLE) and says_speech(args.vad):
         alone = len(jobs) == 1
         jobs = [Job(j.path, j.uri, {**j.known, "speech": _speech_of(j, Path(args.vad), alone=alone)}) for j in jobs]
     return jobs

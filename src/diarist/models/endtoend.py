@@ -35,6 +35,16 @@ class Family:
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
         "nemotron": Family("diarist.models.nemotron", "nvidia/Nemotron-3-Diarization", (0.32, 0.64, 1.04, 30.4)),
+        "sortformer": Family(
+            "diarist.models.sortformer",
+            "nvidia/diar_streaming_sortformer_4spk-v2",
+            (0.32, 1.04, 10.0, 30.4),
+            {
+                "v1": "nvidia/diar_sortformer_4spk-v1",
+                "v2": "nvidia/diar_streaming_sortformer_4spk-v2",
+                "v2.1": "nvidia/diar_streaming_sortformer_4spk-v2.1",
+            },
+        ),
     }
 )
 """What `model` may begin with: `nemotron`, or `nemotron:FILE-OR-ID` for other weights of that family."""

@@ -209,16 +209,19 @@ def preset(name: str) -> NemoPreset:
 
 
 def resolve(
-    name: str = DEFAULT, file: str | Path | None = None, changes: Mapping[str, Any] | None = None
+    name: str = DEFAULT,
+    file: str | Path | None = None,
+    changes: Mapping[str, Any] | None = None,
+    models: Mapping[str, Any] | None = None,
 ) -> NemoStyleConfig:
-    """A preset, changed by a preset file (TOML or JSON), changed by single values; later ones win.
+    """A preset, changed by `models`, a preset file (TOML or JSON), and single values; later ones win.
 
     A file may name the preset it starts from. Windows given without weights weigh the same, and without shifts begin
     each half a window. Raises `UsageError`, `ConfigError`.
     """
     base, values = read_preset(file, name)
     config = preset(base).config
-    for given in (values, changes or {}):
+    for given in (models or {}, values, changes or {}):
         config = replace_from(config, _weighed(given))
     return config
 

@@ -60,8 +60,9 @@ class NemoStyleDiarizer:
 
     `preset` is a name of `diarist.pipelines.nemo_presets`; `config` a whole `NemoStyleConfig`, or a mapping of single
     changes such as `{"vad.onset": 0.4}`. `vad`, `embedding` and `segmentation` are models to use in place of those that
-    the configuration names. `accept_licence`: weights whose licence is not stated may be used. The rest is as in
-    `diarist.Diarizer`. The whole recording is held in memory, 230 MB an hour.
+    the configuration names. `accept_licence`: weights whose licence is not stated may be used. `engine` is what the
+    result says that it comes from. The rest is as in `diarist.Diarizer`. The whole recording is held in memory, 230 MB
+    an hour.
     """
 
     def __init__(
@@ -75,9 +76,10 @@ class NemoStyleDiarizer:
         segmentation: SegmentationModel | None = None,
         embedding: EmbeddingModel | None = None,
         accept_licence: bool = False,
+        engine: str = "nemo-style",
         **runtime_changes: Any,
     ) -> None:
-        self.preset = preset
+        self.preset, self.engine = preset, engine
         self.config = config if isinstance(config, NemoStyleConfig) else nemo_presets.resolve(preset, changes=config)
         self.runtime = replace_from(runtime or RuntimeConfig(), runtime_changes)
         self.hooks = tuple(hooks)
@@ -159,7 +161,7 @@ class NemoStyleDiarizer:
             for index, name in names.items()
         }
         extra = {
-            "engine": "nemo-style",
+            "engine": self.engine,
             "preset": self.preset,
             "fingerprint": self.fingerprint,
             "voices": embedding_identity(self.config.embedding.model, self.config.embedding.precision),
