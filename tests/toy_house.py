@@ -16,8 +16,8 @@ import numpy as np
 from diarist.core.config import replace_from
 from diarist.core.types import Diarization, Turn
 from diarist.models import fetch
-from diarist.models.toy import ToyEmbedding, ToySegmentation, conversation
-from diarist.pipelines import live_networks, offline, presets
+from diarist.models.toy import ToyEmbedding, ToyEndToEnd, ToySegmentation, conversation
+from diarist.pipelines import endtoend, live_networks, offline, presets
 from diarist.pipelines.offline import Diarizer
 
 RATE = 16_000
@@ -78,6 +78,8 @@ def furnish(put: Callable[[object, str, object], object] = setattr) -> None:
     for pipeline in (offline, live_networks):
         put(pipeline, "load_segmentation", lambda *_, **__: (SlowSegmentation if slow else ToySegmentation)())
         put(pipeline, "load_embedding", lambda *_, **__: ToyEmbedding())
+    put(endtoend, "load_endtoend", lambda *_, **__: ToyEndToEnd())
+    put(endtoend, "load_embedding", lambda *_, **__: ToyEmbedding())
     put(live_networks, "load_vad", lambda *_, **__: None)
     put(fetch, "fetch", lambda *_, **__: None)
 

@@ -10,16 +10,19 @@ from typing import TYPE_CHECKING
 from diarist.cli.flags import add_config
 from diarist.cli.live_flags import MODELS, add_scored, add_values, runtime_of, values_of
 from diarist.cli.scoring import add_scoring, convention_of
-from diarist.core.config import read_preset
+from diarist.core.config import read_preset, walk
 from diarist.errors import DiaristError, UsageError
 from diarist.pipelines import live_presets, presets
+from diarist.pipelines.auto_presets import END_TO_END
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
+from diarist.pipelines.endtoend_presets import EndToEndConfig
 from diarist.pipelines.live_config import LiveConfig
 from diarist.pipelines.live_presets import LIVE_PRESETS
 
 if TYPE_CHECKING:
     from diarist.evaluation.tune import Plan
 
+CLUSTERING = "clustering"
 _DIARTS = ("tau_active", "rho_update", "delta_new")
 HELP = "find parameters that fit one's own recordings, and say whether the gain holds on others"
 
@@ -39,7 +42,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="preset.toml (for run --preset-file), report.json, trials.csv; also the study and what was heard",
     )
-    parser.add_argument("--preset", default=presets.DEFAULT, metavar="NAME", help="where to start")
+    parser.add_argument(
+        "--engine",
+        choices=(CLUSTERING, *END_TO_END),
+        default=CLUSTERING,
+        metavar="NAME",
+        help=f"{CLUSTERING} (default), or an end-to-end engine, whose turns are tuned: {', '.join(END_TO_END)}",
+    )
+    parser.add_argument("--preset", metavar="NAME", help="where to start; default: the engine's own")
     parser.add_argument(
         "--live",
         action="store_true",
@@ -56,6 +66,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_config(parser, "speed", RuntimeConfig())
     add_values(parser, "the live answer at the start, with --live (defaults are those of balanced; models as below)")
     add_config(parser, "the answer at the start (defaults are those of balanced)", PipelineConfig(), aliases=MODELS)
+    known = {name for config in (PipelineConfig(), LiveConfig()) for name, _, _ in walk(config)}
+    add_config(parser, "the answer at the start, with an end-to-end engine", EndToEndConfig(), known=known)
 
 
 def _add_search(parser: argparse.ArgumentParser) -> None:
@@ -122,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write((wanted.output / "report.json").read_text(encoding="utf-8"))
     else:
         sys.stdout.write(report.to_text())
-        command = "stream" if args.live else "run"
+        command = "stream" if args.live else "run" if args.engine == CLUSTERING else f"run --engine {args.engine}"
         print(f"\ndiarist {command} --preset-file '{wanted.output / 'preset.toml'}' AUDIO{'' if args.live else ' ...'}")
     return 0
 
@@ -135,7 +147,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         raise UsageError(f"the collar must be 0 or more seconds, not {args.collar}")
     args.live = args.live or args.batch_size is not None or not set(_DIARTS).isdisjoint(_params(args))
     base = _base(args)
-    preset, _ = read_preset(args.preset_file, args.preset)
+    preset, _ = read_preset(args.preset_file, _start(args))
     uem = read_uem(args.uem) if args.uem else None
     items, warnings = find_items(args.audio, args.reference, uem)
     for warning in warnings:
@@ -167,17 +179,41 @@ def _params(args: argparse.Namespace) -> list[str]:
     return [name for text in args.params or () for name in text.split(",") if name]
 
 
-def _base(args: argparse.Namespace) -> PipelineConfig | LiveConfig:
-    """Where to start: offline or, with --live, live. Raises `UsageError` for options of the other pipeline."""
+def _start(args: argparse.Namespace) -> str:
+    """The preset to start from."""
+    usual = presets.DEFAULT if args.engine == CLUSTERING else END_TO_END[args.engine].default
+    return str(args.preset or usual)
+
+
+def _base(args: argparse.Namespace) -> PipelineConfig | LiveConfig | EndToEndConfig:
+    """Where to start: offline or, with --live, live, or an end-to-end engine. Raises `UsageError` for options of
+    another pipeline."""
+    end_to_end = values_of(args, EndToEndConfig())
+    if args.engine != CLUSTERING:
+        if args.live:
+            raise UsageError(f"--live is of the live pipeline, not of --engine {args.engine}")
+        stray = [n for c in (PipelineConfig(), LiveConfig()) for n in values_of(args, c) if n not in end_to_end]
+        if stray:
+            raise UsageError(f"{_flag(stray[0])} is not of --engine {args.engine}")
+        return END_TO_END[args.engine].resolve(_start(args), args.preset_file, end_to_end)
+    return _clustering_base(args, list(end_to_end))
+
+
+def _clustering_base(args: argparse.Namespace, others: list[str]) -> PipelineConfig | LiveConfig:
     live, offline = values_of(args, LiveConfig()), values_of(args, PipelineConfig())
     stray = [name for name in (offline if args.live else live) if name not in (live if args.live else offline)]
     if stray:
-        flag = stray[0].replace(".", "-").replace("_", "-")
         which = "offline pipeline: leave out --live" if args.live else "live pipeline: add --live"
-        raise UsageError(f"--{flag} is of the {which}")
+        raise UsageError(f"{_flag(stray[0])} is of the {which}")
+    if foreign := [name for name in others if name not in {**live, **offline}]:
+        raise UsageError(f"{_flag(foreign[0])} is of an end-to-end engine: add --engine {' or '.join(END_TO_END)}")
     if args.live:
-        return live_presets.resolve_live(args.preset, args.preset_file, live)
-    return presets.resolve(args.preset, args.preset_file, offline)
+        return live_presets.resolve_live(_start(args), args.preset_file, live)
+    return presets.resolve(_start(args), args.preset_file, offline)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace(".", "-").replace("_", "-")
 
 
 def _ranges(texts: list[str]) -> dict[str, str]:

@@ -23,11 +23,13 @@ import numpy as np
 from diarist.core.events import Hook
 from diarist.errors import DiaristError, ExtraError
 from diarist.evaluation.score import Errors
+from diarist.evaluation.tune_endtoend import EndToEndJudge
 from diarist.evaluation.tune_judge import Judge, OfflineJudge, make_folder
 from diarist.evaluation.tune_live import LiveJudge
 from diarist.evaluation.tune_plan import Plan, plan
 from diarist.evaluation.tune_report import Fold, TuneReport
 from diarist.evaluation.tune_space import changed, starting
+from diarist.pipelines.endtoend_presets import EndToEndConfig
 from diarist.pipelines.live_config import LiveConfig
 
 if TYPE_CHECKING:
@@ -63,7 +65,9 @@ def tune(wanted: Plan, tell: Tell = lambda _: None, hooks: Sequence[Hook] = ()) 
 
 
 def judge_of(wanted: Plan) -> Judge:
-    """Who judges a plan: of the offline or of the live pipeline, as its `base` is."""
+    """Who judges a plan: of the offline or the live pipeline, or of an end-to-end engine, as its `base` is."""
+    if isinstance(wanted.base, EndToEndConfig):
+        return EndToEndJudge(wanted)
     return LiveJudge(wanted) if isinstance(wanted.base, LiveConfig) else OfflineJudge(wanted)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from diarist.core.protocols import EmbeddingModel, SegmentationModel
+from diarist.core.protocols import EmbeddingModel, EndToEndModel, SegmentationModel
 from diarist.errors import InputError, UsageError
 from diarist.evaluation.dataset import Item
 from diarist.evaluation.report import Convention
@@ -28,7 +28,8 @@ class Plan:
 
     `preset` names what `base` started from; `storage` is a database's URL, None for SQLite in `output`; `study` a
     name, None for a fingerprint of recordings, references, `base`, parameters, convention and seed. `num_trials` are
-    complete trials of each study. `models` stand in for those that `base` names.
+    complete trials of each study. `models`, or `end_to_end` where `base` is of an end-to-end engine, stand in for those
+    that `base` names.
     """
 
     items: tuple[Item, ...]
@@ -47,6 +48,7 @@ class Plan:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     cache: Path | None = None
     models: Models | None = None
+    end_to_end: tuple[EndToEndModel[Any], EmbeddingModel] | None = None
     heartbeat: int = HEARTBEAT
     remarks: tuple[str, ...] = ()
 

@@ -18,6 +18,7 @@ from diarist.evaluation.report import Convention
 from diarist.evaluation.score import Errors
 from diarist.evaluation.tune_space import Parameter, Tuned
 from diarist.formats.writing import write_text
+from diarist.pipelines.endtoend_presets import EndToEndConfig, presets_of
 from diarist.pipelines.live_config import LiveConfig
 from diarist.pipelines.live_presets import live_preset
 from diarist.pipelines.presets import preset as named_preset
@@ -186,8 +187,7 @@ class TuneReport:
 
     def to_preset(self) -> str:
         """A preset file: the preset's name and what differs from it, under the verdict as a comment."""
-        named = live_preset if isinstance(self.base, LiveConfig) else named_preset
-        usual = {name: value for name, value, _ in walk(named(self.preset).config)}
+        usual = {name: value for name, value, _ in walk(_preset(self.base, self.preset))}
         values: dict[str, Any] = {"preset": self.preset}
         for name, value, _ in walk(self.best):
             if value != usual[name]:
@@ -210,6 +210,13 @@ class TuneReport:
         write_text(folder / "trials.csv", out.getvalue())
         write_text(folder / "report.json", json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n")
         write_text(folder / "preset.toml", self.to_preset())
+
+
+def _preset(base: Tuned, name: str) -> Any:
+    """The configuration of the preset of that name, of the pipeline that `base` is of."""
+    if isinstance(base, EndToEndConfig):
+        return presets_of(base.network.model).preset(name).config
+    return (live_preset(name) if isinstance(base, LiveConfig) else named_preset(name)).config
 
 
 def _pooled(errors: Iterable[Errors]) -> Errors:

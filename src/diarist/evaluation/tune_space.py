@@ -11,11 +11,14 @@ from diarist.errors import ConfigError, UsageError
 from diarist.evaluation.tune_evidence import HEARD
 from diarist.pipelines.cluster import PLDAS
 from diarist.pipelines.config import PipelineConfig
+from diarist.pipelines.endtoend_presets import EndToEndConfig
 from diarist.pipelines.live_config import LiveConfig
 
-Tuned = PipelineConfig | LiveConfig
+Tuned = PipelineConfig | LiveConfig | EndToEndConfig
 LIVE_HEARD = ("segmentation", "embedding", "duration", "step", "evidence")
 """Fields of a `LiveConfig` that change what its networks are asked."""
+END_TO_END_HEARD = ("network", "embedding.model", "embedding.precision")
+"""Fields of an `EndToEndConfig` that need another listening."""
 
 DIGITS = 4
 """Significant digits of a number that is tried, so that a preset file says exactly what was scored."""
@@ -91,6 +94,9 @@ def used(base: Tuned) -> list[str]:
     """Names of the fields of clustering and turns that the method and the counting of `base` look at."""
     if isinstance(base, LiveConfig):
         return [name for name, _, _ in walk(base)]
+    if isinstance(base, EndToEndConfig):
+        joins = ["embedding.join"] if base.network.window else []
+        return joins + [name for name, _, _ in walk(base) if name.startswith("turns.")]
     method = base.clustering.method
     shipped = base.embedding.model in PLDAS  # without a PLDA, vbx falls back to a clustering that is not tuned
     inside = _USED.get(method, _VBX) if shipped or method in ("agglomerative", "nme-sc") else ()
@@ -160,13 +166,20 @@ def _check(base: Tuned, parameter: Parameter) -> None:
         ends = (parameter.low, parameter.high)
         if not parameter.low < parameter.high or (parameter.log and parameter.low <= 0):
             raise UsageError(f"'{parameter}' is no range: LOW must be below HIGH, and above 0 where it is log")
-        if name.startswith(LIVE_HEARD if isinstance(base, LiveConfig) else HEARD):
+        if name.startswith(_heard(base)):
             raise UsageError(
                 f"'{name}' changes what the networks hear, so each value means listening to everything again: "
                 f"give a few values, --range {name}=ONE,OTHER"
             )
     for value in ends:
         changed(base, {name: int(value) if parameter.kind == "int" else value})
+
+
+def _heard(base: Tuned) -> tuple[str, ...]:
+    """Fields whose every value needs another listening."""
+    if isinstance(base, EndToEndConfig):
+        return END_TO_END_HEARD
+    return LIVE_HEARD if isinstance(base, LiveConfig) else HEARD
 
 
 def _widened(parameter: Parameter, value: Any) -> Parameter:

@@ -91,14 +91,10 @@ class EndToEndDiarizer:
     def _run(self, reader: AudioReader, bounds: SpeakerBounds, hooks: Sequence[Hook]) -> Diarization:
         emitter = Emitter(hooks, reader.uri)
         with emitter.stage("models"):
-            model, embedding = self.loaded()
-
-        def report(seconds: float) -> None:
-            emitter.progress("listening", seconds, reader.duration)
-
+            model, _ = self.loaded()
         with single_threaded_algebra():
             with emitter.stage("listening"):
-                heard = listen(reader.blocks(), model, embedding, self.config, self._workers.pool(), report)
+                heard = self.heard(reader, emitter)
             told(emitter, heard)
             with emitter.stage("decoding"):
                 found = answer(heard, self.config, bounds, reader.uri)
@@ -106,6 +102,15 @@ class EndToEndDiarizer:
         return Diarization(
             found.turns, reader.uri, found.speakers, heard.duration, warnings, self._extra(emitter, len(heard.memories))
         )
+
+    def heard(self, reader: AudioReader, emitter: Emitter) -> Heard:
+        """What the model says of a recording, before anything is decided. Raises as a call does."""
+        model, embedding = self.loaded()
+
+        def report(seconds: float) -> None:
+            emitter.progress("listening", seconds, reader.duration)
+
+        return listen(reader.blocks(), model, embedding, self.config, self._workers.pool(), report)
 
     def _extra(self, emitter: Emitter, num_memories: int) -> dict[str, Any]:
         """Provenance: what was asked of which engine, and how long each stage took."""

@@ -178,3 +178,8 @@ SORTFORMER = Presets(
     )
 )
 """Presets of Streaming Sortformer: four speakers."""
+
+
+def presets_of(model: str) -> Presets:
+    """The presets of a model's engine."""
+    return SORTFORMER if model.partition(":")[0] == "sortformer" else NEMOTRON
