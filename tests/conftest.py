@@ -80,3 +80,34 @@ def pyannet_tensors():
     _weight(t, rng, "linear.1", 128, 128, bias=True)
     _weight(t, rng, "classifier", 7, 128, bias=True)
     return {name: tensor.astype(np.float32) for name, tensor in t.items()}
+
+
+@pytest.fixture(scope="session")
+def resnet_tensors():
+    """A ResNet34 checkpoint of WeSpeaker, random, and a quarter as wide: it runs sooner."""
+    rng, t, width = np.random.default_rng(0), {}, 8
+    _weight(t, rng, "conv1", width, 1, 3, 3)
+    _norm(t, rng, "bn1", width)
+    given = width
+    for stage, num_blocks in enumerate((3, 4, 6, 3)):
+        wide = width * 2**stage
+        for number in range(num_blocks):
+            name = f"layer{stage + 1}.{number}"
+            for conv, channels in ((1, given), (2, wide)):
+                _weight(t, rng, f"{name}.conv{conv}", wide, channels, 3, 3)
+                _norm(t, rng, f"{name}.bn{conv}", wide)
+            t[f"{name}.bn2.weight"] *= 0.2  # as trained ones are: what is added up does not grow out of hand
+            if given != wide:
+                _weight(t, rng, f"{name}.shortcut.0", wide, given, 1, 1)
+                _norm(t, rng, f"{name}.shortcut.1", wide)
+            given = wide
+    _weight(t, rng, "seg_1", 256, 2 * given * 10, bias=True)
+    return {name: tensor.astype(np.float32) for name, tensor in t.items()}
+
+
+@pytest.fixture(scope="session")
+def old_pyannet_tensors(pyannet_tensors):
+    """A checkpoint of pyannote/segmentation, random: three speakers, each a class of its own."""
+    rng, t = np.random.default_rng(1), dict(pyannet_tensors)
+    _weight(t, rng, "classifier", 3, 128, bias=True)
+    return {name: tensor.astype(np.float32) for name, tensor in t.items()}

@@ -87,3 +87,32 @@ def pyannet(t, samples):
     for layer in ("linear.0", "linear.1"):
         x = F.leaky_relu(F.linear(x, t[f"{layer}.weight"], t[f"{layer}.bias"]))
     return F.log_softmax(F.linear(x, t["classifier.weight"], t["classifier.bias"]), dim=-1)
+
+
+def resnet34(t, fbank, weights=None):
+    """WeSpeaker's ResNet34 as pyannote.audio runs it: features `(batch, num_fbank, 80)`, weights
+    `(batch, num_weights)`, to embeddings `(batch, 256)`."""
+
+    def norm(x, name):
+        affine = t[f"{name}.weight"], t[f"{name}.bias"]
+        return F.batch_norm(x, t[f"{name}.running_mean"], t[f"{name}.running_var"], *affine)
+
+    x = F.relu(norm(F.conv2d(fbank.transpose(1, 2).unsqueeze(1), t["conv1.weight"], padding=1), "bn1"))
+    for stage, num_blocks in enumerate((3, 4, 6, 3), start=1):
+        for number in range(num_blocks):
+            name, stride = f"layer{stage}.{number}", 2 if stage > 1 and number == 0 else 1
+            y = F.relu(norm(F.conv2d(x, t[f"{name}.conv1.weight"], stride=stride, padding=1), f"{name}.bn1"))
+            y = norm(F.conv2d(y, t[f"{name}.conv2.weight"], padding=1), f"{name}.bn2")
+            if stride == 2:
+                x = norm(F.conv2d(x, t[f"{name}.shortcut.0.weight"], stride=2), f"{name}.shortcut.1")
+            x = F.relu(y + x)
+    maps = x.flatten(1, 2)  # (batch, channels * mels, num_maps)
+    if weights is None:
+        statistics = torch.cat([maps.mean(dim=2), maps.std(dim=2, correction=1)], dim=1)
+    else:
+        w = F.interpolate(weights.unsqueeze(1), size=maps.shape[2], mode="nearest")
+        total, squares = w.sum(dim=2), w.square().sum(dim=2)
+        mean = (maps * w).sum(dim=2) / total
+        variance = ((maps - mean.unsqueeze(2)).square() * w).sum(dim=2) / (total - squares / total)
+        statistics = torch.cat([mean, variance.sqrt()], dim=1)
+    return F.linear(statistics, t["seg_1.weight"], t["seg_1.bias"])

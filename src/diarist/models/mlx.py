@@ -18,7 +18,7 @@ _ONE = threading.Lock()  # MLX evaluates its graphs one by one
 def segmentation(tensors: Tensors, spec: SegmentationSpec | None = None) -> NativePyanNet:
     """PyanNet from the tensors of a checkpoint. Raises `ExtraError` without MLX, `KeyError` or `ValueError` for tensors
     that are not PyanNet's."""
-    _check()
+    check()
     spec = spec or spec_of(tensors)
     import mlx.core as mx
 
@@ -35,7 +35,7 @@ def segmentation(tensors: Tensors, spec: SegmentationSpec | None = None) -> Nati
 
 def embedding(tensors: Tensors) -> NativeCamPlusPlus:
     """CAM++ from the tensors of a checkpoint. Raises as `segmentation` does."""
-    _check()
+    check()
     import mlx.core as mx
 
     from diarist.models.nets.mlx.campplus import CamPlusPlus
@@ -51,7 +51,7 @@ def embedding(tensors: Tensors) -> NativeCamPlusPlus:
 
 def resnet34(tensors: Tensors) -> NativeResNet34:
     """WeSpeaker's ResNet34 from the tensors of a checkpoint. Raises as `segmentation` does."""
-    _check()
+    check()
     import mlx.core as mx
 
     from diarist.models.nets.mlx.resnet import ResNet34
@@ -65,7 +65,8 @@ def resnet34(tensors: Tensors) -> NativeResNet34:
     return NativeResNet34(tensors, run)
 
 
-def _check() -> None:
+def check() -> None:
+    """Raise `ExtraError` where MLX is not installed."""
     try:
         import mlx.core  # noqa: F401
     except ImportError as error:

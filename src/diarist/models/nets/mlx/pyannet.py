@@ -63,11 +63,12 @@ class SincNet(nn.Module):
 
     def __call__(self, samples: mx.array) -> mx.array:
         """Features of each frame."""
-        x = self.wav_norm1d(samples)
+        x = self.wav_norm1d(samples.astype(mx.float32))  # half precision would bend the filters
         for number, (conv, norm) in enumerate(zip(self.conv1d, self.norm1d, strict=True)):
             x = conv(x)
             x = mx.abs(x) if number == 0 else x
             x = nn.leaky_relu(norm(_max_pool(x)), SLOPE)
+            x = x.astype(self.conv1d[1].weight.dtype) if number == 0 else x
         return x
 
 

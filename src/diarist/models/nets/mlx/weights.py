@@ -13,13 +13,17 @@ from numpy.typing import NDArray
 
 
 def load(network: nn.Module, tensors: Mapping[str, NDArray[Any]], dtype: mx.Dtype = mx.float32) -> None:
-    """Fill a network. Raises `KeyError` for a tensor that is not there, `ValueError` for one of another shape."""
+    """Fill a network; what makes the filters of sound stays in float32.
+
+    Raises `KeyError` for a tensor that is not there, `ValueError` for one of another shape.
+    """
     filled = []
     for name, held in tree_flatten(network.parameters()):
         value = channels_last(np.asarray(tensors[name]), held.ndim)
         if value.shape != tuple(held.shape):
             raise ValueError(f"'{name}' must be {tuple(held.shape)} with the channels last, not {value.shape}")
-        filled.append((name, mx.array(value.astype(np.float32)).astype(dtype)))
+        kept = mx.float32 if "filterbank" in name or "wav_norm" in name else dtype
+        filled.append((name, mx.array(value.astype(np.float32)).astype(kept)))
     network.load_weights(filled)
     network.eval()
 
