@@ -25,6 +25,7 @@ COMMANDS = {
     "models": "diarist.cli.models",
     "convert": "diarist.cli.convert",
     "verify": "diarist.cli.verify",
+    "engines": "diarist.cli.engines",
     "words": "diarist.cli.words",
     "score-words": "diarist.cli.score_words",
     "transcribe": "diarist.cli.transcribe",
