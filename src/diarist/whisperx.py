@@ -30,9 +30,10 @@ from diarist.core.protocols import EmbeddingModel
 from diarist.core.time import SAMPLE_RATE
 from diarist.core.types import Diarization
 from diarist.errors import ExtraError, UsageError
+from diarist.models import nemo
 from diarist.models.catalog import CATALOG
 from diarist.models.vad import NAMES
-from diarist.pipelines import nemo_presets, presets
+from diarist.pipelines import nemo_own_presets, nemo_presets, presets
 from diarist.pipelines.config import RuntimeConfig
 from diarist.pipelines.nemo_style import NemoStyleDiarizer
 from diarist.pipelines.offline import Diarizer
@@ -45,10 +46,15 @@ if TYPE_CHECKING:
 __all__ = ["DiarizationPipeline", "Segment", "assign_word_speakers"]
 
 COLUMNS = ["segment", "label", "speaker", "start", "end"]
-VAD_MODEL, SPEAKER_MODEL, WINDOW, SHIFT = "vad_multilingual_marblenet", "titanet_large", 1.5, 0.75
-NEMO_VADS = ("vad_multilingual_marblenet", "vad_marblenet", "vad_telephony_marblenet", "vad_telephonic_marblenet")
-NEMO_SPEAKERS = ("titanet_large", "titanet_small", "ecapa_tdnn", "speakerverification_speakernet")
-_NEMO_FILES = (".nemo", ".ckpt")
+
+
+class _Unsaid(str):
+    """A default value, told from the same word said by the caller."""
+
+
+VAD_MODEL, SPEAKER_MODEL, WINDOW, SHIFT = _Unsaid("vad_multilingual_marblenet"), _Unsaid("titanet_large"), 1.5, 0.75
+NEMO_VADS = (*nemo.VADS, *nemo.ALIASES)
+NEMO_SPEAKERS = nemo.SPEAKERS
 # Thresholds that suit silero: those of NeMo's recipes, and of WhisperX's NeMo branch, were set for MarbleNet.
 _SPEECH = {
     "vad": {
@@ -90,15 +96,15 @@ class DiarizationPipeline:
     With nothing but defaults the default engine runs (`diarist run`). Windows or models of one's own ask for
     NeMo-style clustering (`diarist run --engine nemo-style`): `window_length_in_sec` and `shift_length_in_sec` are
     numbers, or lists from the longest scale to the shortest; several windows without shifts begin each half a window.
-    `vad_model` is a voice activity model of ours (`silero`,
-    `segmentation`, `marblenet`, an ONNX file), `speaker_model` an embedding model (`campplus-zh-en`, an ONNX file).
-    The names of NVIDIA's models, whose weights no package carries, stand for ours, with a warning where they are not
-    the defaults.
+    `vad_model` is a voice activity model of ours (`silero`, `segmentation`, `marblenet`, an ONNX file), `speaker_model`
+    an embedding model (`campplus-zh-en`, an ONNX file). NVIDIA's models, by name or as a `.nemo` file, are run by NeMo
+    (extra `nemo`); where it is not installed their names stand for ours, with a warning unless they are the defaults.
 
-    `model_name`: a preset of either engine (`fast`, `accurate`, `meeting`, ...); the name of a pyannote pipeline stands
-    for the default engine, with a warning. Tokens are not needed and not used. `device`: `cpu`, or `cuda` where torch
-    is installed and finds one; else the CPU, with a warning. `cache_dir`: where weights are kept, for the whole process
-    from then on (in WhisperX's order of arguments, a fourth one that is a folder is taken for it too).
+    `model_name`: a preset of either engine (`fast`, `accurate`, `meeting`, ...), or `nemo`: NVIDIA's models with the
+    recipe `general`; the name of a pyannote pipeline stands for the default engine, with a warning. Tokens are not
+    needed and not used. `device`: `cpu`, or `cuda` where torch is installed and finds one; else the CPU, with a
+    warning. `cache_dir`: where weights are kept, for the whole process from then on (in WhisperX's order of arguments,
+    a fourth one that is a folder is taken for it too).
 
     Raises `UsageError` for names and values that cannot be meant, `MissingError` (when called) for missing weights.
     """
@@ -132,7 +138,7 @@ class DiarizationPipeline:
             os.environ["DIARIST_CACHE"] = str(_path(cache_dir, "cache_dir").expanduser().absolute())
         runtime = _runtime(device)
         preset = _preset(model_name)
-        models = _models(vad_model, speaker_model)
+        models = {**(nemo_own_presets.MODELS if model_name == "nemo" else {}), **_models(vad_model, speaker_model)}
         scales = _scales(window_length_in_sec, shift_length_in_sec)
         own_scales = scales != nemo_presets.scales(WINDOW, SHIFT)
         self.model: Diarizer | NemoStyleDiarizer
@@ -145,7 +151,8 @@ class DiarizationPipeline:
                     f"the preset '{preset}' has no models and windows to choose: leave out model_name, or vad_model, "
                     "speaker_model, window_length_in_sec and shift_length_in_sec"
                 )
-            config = nemo_presets.resolve(changes={**_SPEECH, "speaker_embeddings": scales})
+            speech = {} if nemo.is_nemo(models.get("vad.model", "")) else _SPEECH
+            config = nemo_presets.resolve(changes={**speech, "speaker_embeddings": scales})
             config = replace_from(config, models)
             self.model = NemoStyleDiarizer(config=config, runtime=runtime)
         else:
@@ -288,7 +295,7 @@ def _preset(model_name: str | None) -> str:
     """The preset that a name stands for."""
     if model_name is None:
         return presets.DEFAULT
-    name = str(model_name)
+    name = nemo_own_presets.DEFAULT if model_name == "nemo" else str(model_name)
     if name in presets.PRESETS or name in nemo_presets.PRESETS:
         return name
     if name.removeprefix("nemo-") in nemo_presets.PRESETS:
@@ -300,17 +307,18 @@ def _preset(model_name: str | None) -> str:
 
 
 def _models(vad_model: Any, speaker_model: Any) -> dict[str, Any]:
-    """Changes to a configuration for models that are not the defaults; those of NVIDIA's stand for ours."""
+    """Changes to a configuration for models that are said; without NeMo, names of NVIDIA's stand for ours."""
     changes: dict[str, Any] = {}
-    for given, default, nemo, key, ours in (
-        (vad_model, VAD_MODEL, NEMO_VADS, "vad.model", nemo_presets.VadConfig().model),
-        (speaker_model, SPEAKER_MODEL, NEMO_SPEAKERS, "embedding.model", nemo_presets.EmbeddingModelConfig().model),
+    for given, default, key, ours in (
+        (vad_model, VAD_MODEL, "vad.model", nemo_presets.VadConfig().model),
+        (speaker_model, SPEAKER_MODEL, "embedding.model", nemo_presets.EmbeddingModelConfig().model),
     ):
-        if given is None or str(given) == default:
+        if given is None or isinstance(given, _Unsaid):
             continue
         name = str(given)
-        if name in nemo or Path(name).suffix in _NEMO_FILES:
-            _warn(f"NVIDIA's '{name}' is in no package: '{ours}' runs in its place")
+        if name in (*NEMO_VADS, *NEMO_SPEAKERS) and not nemo.installed():
+            if name != default:
+                _warn(f"NVIDIA's '{name}' is run by NeMo, which is not installed: '{ours}' runs in its place")
             continue
         changes[key] = name
     return changes

@@ -14,9 +14,10 @@ import pytest
 from diarist import whisperx
 from diarist.core.types import Diarization, Speaker, Turn
 from diarist.errors import ExtraError, UsageError
+from diarist.models import nemo
 from diarist.models.toy import ToyEmbedding, ToySegmentation, conversation
 from diarist.models.vad import SegmentationVad
-from diarist.pipelines import nemo_style
+from diarist.pipelines import nemo_own_presets, nemo_style
 from diarist.pipelines.nemo_style import NemoStyleDiarizer
 from diarist.pipelines.offline import Diarizer
 from diarist.pipelines.voices import voices_of
@@ -216,7 +217,8 @@ def test_progress_rises_to_a_hundred(meeting):
         assert len(told) > 2
 
 
-def test_defaults_spelt_out_are_defaults():
+def test_defaults_spelt_out_are_defaults(monkeypatch):
+    monkeypatch.setattr(nemo, "installed", lambda: False)
     pipeline = DiarizationPipeline(
         device="cpu",
         vad_model="vad_multilingual_marblenet",
@@ -257,13 +259,30 @@ def test_windows_that_cannot_be(window, shift, message):
         DiarizationPipeline(window_length_in_sec=window, shift_length_in_sec=shift)
 
 
-def test_models_of_nvidia_stand_for_ours():
-    with pytest.warns(UserWarning, match="NVIDIA's 'vad_telephony_marblenet' is in no package: 'silero' runs"):
+def test_models_of_nvidia_stand_for_ours_without_nemo(monkeypatch):
+    monkeypatch.setattr(nemo, "installed", lambda: False)
+    with pytest.warns(UserWarning, match="'vad_telephony_marblenet' is run by NeMo, which is not installed: 'silero'"):
         DiarizationPipeline(vad_model="vad_telephony_marblenet")
-    with pytest.warns(UserWarning, match="'ecapa_tdnn' is in no package: 'campplus-zh-en' runs"):
+    with pytest.warns(UserWarning, match="'ecapa_tdnn' is run by NeMo, which is not installed: 'campplus-zh-en' runs"):
         DiarizationPipeline(speaker_model="ecapa_tdnn")
-    with pytest.warns(UserWarning, match=r"'titanet-l\.nemo'"):
-        DiarizationPipeline(speaker_model=Path("titanet-l.nemo"))
+    assert DiarizationPipeline(speaker_model=Path("mine.nemo")).model.config.embedding.model == "mine.nemo"
+
+
+def test_models_of_nvidia_that_are_said_are_nemos(monkeypatch):
+    monkeypatch.setattr(nemo, "installed", lambda: True)
+    config = DiarizationPipeline(vad_model="vad_multilingual_marblenet", speaker_model="titanet_large").model.config
+    assert (config.vad.model, config.embedding.model) == ("vad_multilingual_marblenet", "titanet_large")
+    assert (config.vad.onset, config.vad.offset) == (0.5, 0.3)  # set for MarbleNet
+    small = DiarizationPipeline(speaker_model="titanet_small").model.config
+    assert (small.vad.model, small.embedding.model) == ("silero", "titanet_small")
+    assert isinstance(DiarizationPipeline().model, Diarizer)
+    assert isinstance(pickle.loads(pickle.dumps(DiarizationPipeline())).model, Diarizer)
+
+
+def test_the_model_name_nemo():
+    pipeline = DiarizationPipeline("nemo")
+    assert pipeline.model.config == nemo_own_presets.PRESETS["general"].config
+    assert DiarizationPipeline("nemo", vad_model="silero").model.config.vad.model == "silero"
 
 
 def test_models_of_ours_and_presets():

@@ -70,6 +70,11 @@ def is_nemo(model: str | Path) -> bool:
     return text.removeprefix("hf:").startswith("nvidia/") and ":" not in text[3:] and not Path(text).exists()
 
 
+def installed() -> bool:
+    """Whether NeMo is there; it is not imported, which takes seconds."""
+    return importlib.util.find_spec("nemo") is not None
+
+
 def embedding(model: str | Path, *, device: str = "auto", offline: bool = False) -> NemoEmbedding:
     """The speaker model of that name or file.
 
@@ -149,7 +154,7 @@ def restored(
 
     Raises as `embedding`.
     """
-    if importlib.util.find_spec("nemo") is None:
+    if not installed():
         raise ExtraError("nemo_toolkit", "nemo", f"the model '{model}'")
     place = device_of(device)
     path = _file(model, kinds, offline)

@@ -85,7 +85,8 @@ def _unpack(path: Path, folder: Path) -> None:
     except FileNotFoundError as error:
         raise WeightsError(f"there is no model at '{path}': check the path") from error
     except (tarfile.TarError, EOFError, zlib.error, UnicodeError, ValueError) as error:
-        raise WeightsError(f"'{path}' is no .nemo file, or it is cut off ({error})") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
+        raise WeightsError(f"'{path}' is no .nemo file, or it is cut off ({reason})") from error
     except OSError as error:
         raise WeightsError(f"cannot read '{path}': {error}") from error
 
