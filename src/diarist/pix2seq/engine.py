@@ -9,7 +9,8 @@ One window of sound after the other is written under the grammar, those who are 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,7 @@ class Pix2SeqDiarizer:
         hearing = _Memory(hears, REMEMBERED if again else 1)
         sound: Iterable[Float32] = reader.blocks()
         chains: list[Chain] = []
-        with single_threaded_algebra(), emitter.stage("writing"):
+        with single_threaded_algebra(), _THREADS.limited(self.runtime.num_threads or 1), emitter.stage("writing"):
             sound = list(sound) if again else sound
             for newcomer in NEWCOMERS if again else NEWCOMERS[:1]:
                 write = _Writes(model, hearing, self.config.decode, newcomer)
@@ -148,10 +149,6 @@ class Pix2SeqDiarizer:
         model, _ = load(self.config.checkpoint)
         from diarist.models.torch import device_of
 
-        if self.runtime.num_threads:
-            import torch
-
-            torch.set_num_threads(self.runtime.num_threads)
         return model.to(device_of(self.runtime.device))
 
 
@@ -159,6 +156,35 @@ def _hears(name: str, offline: bool) -> Hears:
     """A front end by name, for whole windows."""
     front = front_end(name, offline=offline)
     return lambda samples: np.asarray(front.window(front.hear(samples), 0, len(samples)))
+
+
+class _Threads:
+    """Threads of torch while somebody writes: one token at a time is too little work to be shared by several."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = self._before = 0
+
+    @contextmanager
+    def limited(self, num: int) -> Iterator[None]:
+        """The limit is the process's: taken by the first recording at work, given back by the last."""
+        import torch
+
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                self._before = torch.get_num_threads()
+                torch.set_num_threads(num)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    torch.set_num_threads(self._before)
+
+
+_THREADS = _Threads()
 
 
 class _Memory:

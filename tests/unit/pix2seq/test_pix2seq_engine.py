@@ -60,6 +60,20 @@ def test_what_it_says_of_itself(model: Pix2Seq) -> None:
     assert found.extra["fingerprint"] != diarizer(model, "beam").fingerprint
 
 
+def test_torch_has_its_threads_back(model: Pix2Seq) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        seen: list[int] = []
+        diarizer(model)(HEARD[0][0], sample_rate=RATE, hooks=[lambda event: seen.append(torch.get_num_threads())])
+        assert torch.get_num_threads() == 2 and 1 in seen
+        with pytest.raises(Cancelled):
+            diarizer(model)(HEARD[0][0], sample_rate=RATE, hooks=[lambda event: event.kind != "progress"])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_the_same_again(model: Pix2Seq) -> None:
     for preset, config in (("greedy", None), ("greedy", {"decode.method": "sample", "decode.seed": 3})):
         one, other = (diarizer(model, preset, config=config)(HEARD[1][0], sample_rate=RATE) for _ in range(2))
@@ -112,11 +126,6 @@ def test_files_of_any_kind(model: Pix2Seq, tmp_path: Path) -> None:
     (tmp_path / "no.wav").write_text("no sound")
     with pytest.raises(AudioError):
         ask(tmp_path / "no.wav")
-
-
-def test_a_hook_can_cancel(model: Pix2Seq) -> None:
-    with pytest.raises(Cancelled):
-        diarizer(model)(HEARD[0][0], sample_rate=RATE, hooks=[lambda event: event.kind != "progress"])
 
 
 def test_from_a_file(model: Pix2Seq, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
