@@ -89,7 +89,7 @@ def write(heard: Heard, path: Path) -> None:
 def read(path: Path) -> Heard:
     """What was kept. Raises `InputError` for a damaged file."""
     try:
-        with np.load(path) as kept:
+        with path.open("rb") as file, np.load(file) as kept:
             memories = tuple(
                 Memory(int(first), **{name: kept[f"{name}{number}"] for name in _ARRAYS})
                 for number, first in enumerate(kept["firsts"])
