@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +210,8 @@ def build(name: str, path: Path, seed: int = 0) -> Path:
     from omegaconf import OmegaConf
 
     logging.setLevel(logging.ERROR)
-    with torch.random.fork_rng(), torch.no_grad():
+    with warnings.catch_warnings(), torch.random.fork_rng(), torch.no_grad():
+        warnings.simplefilter("ignore")  # NeMo's, and torch's of NeMo
         torch.manual_seed(seed)
         model = ModelPT.from_config_dict(OmegaConf.create(CONFIGS[name])).eval()
         for module in model.modules():  # statistics that a trained network would have
@@ -220,7 +222,7 @@ def build(name: str, path: Path, seed: int = 0) -> Path:
             _opinionated(model)
         elif "sortformer" not in name:
             _discerning(model)
-    model.save_to(str(path))
+        model.save_to(str(path))
     return path
 
 
