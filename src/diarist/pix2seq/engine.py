@@ -107,7 +107,8 @@ class Pix2SeqDiarizer:
             sound = list(sound) if again else sound
             for newcomer in NEWCOMERS if again else NEWCOMERS[:1]:
                 write = _Writes(model, hearing, self.config.decode, newcomer)
-                chains.append(Chain(write, model.vocabulary, self.config.prompt, bounds.most))
+                most = bounds.least if newcomer else bounds.most  # newcomers are helped until there are enough
+                chains.append(Chain(write, model.vocabulary, self.config.prompt, most))
                 for seconds in chains[-1](sound):
                     emitter.progress("writing", seconds, reader.duration)
                 if _num_speakers(chains[-1]) >= bounds.least:

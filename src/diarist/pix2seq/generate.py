@@ -114,7 +114,7 @@ class _Writer:
             sure = near(probabilities, self.vocabulary)
             with np.errstate(divide="ignore"):
                 gains = np.log(np.where(peaks(probabilities, self.vocabulary), sure, 0.0))
-            forced = np.repeat(self._forced(place), beams)
+            forced = self._forced(place)
             rows = np.flatnonzero(forced >= 0)
             gains[rows], sure[rows] = -np.inf, 1.0
             gains[rows, forced[rows]] = 0.0
@@ -146,11 +146,11 @@ class _Writer:
         self.certainty = np.concatenate([self.certainty, certainty[:, None]], axis=1)
 
     def _forced(self, place: int) -> Int64:
-        """What has to come at a place, -1 where that is open: what is known, and an end where there is no more room."""
-        rows = np.arange(0, len(self.ids), len(self.ids) // len(self.forced))
-        forced = self.forced[:, place]
+        """What has to come at a place `(batch * beams,)`, -1 where that is open: what is known, and an end where there
+        is no more room."""
+        forced = np.repeat(self.forced[:, place], len(self.ids) // len(self.forced))
         full = place == self.forced.shape[1] - 1
-        return np.where(full, np.where(self.grammar.ended[rows], PAD, EOS), forced)
+        return np.where(full, np.where(self.grammar.ended, PAD, EOS), forced)
 
     def _probabilities(self, place: int) -> Float64:
         """Of every id that may come next, `(batch * beams, vocabulary)`."""

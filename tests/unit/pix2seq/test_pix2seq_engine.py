@@ -88,6 +88,7 @@ def test_bounds_are_kept(model: Pix2Seq) -> None:
     two = next(s for s, r in HEARD if r.num_speakers == 2)
     assert ask(two, sample_rate=RATE, min_speakers=2).turns == ask(two, sample_rate=RATE).turns
     assert ask(two, sample_rate=RATE, num_speakers=3).num_speakers == 3
+    assert ask(two, sample_rate=RATE, min_speakers=3).num_speakers == 3
     many = ask(two, sample_rate=RATE, num_speakers=5)
     assert f"{many.num_speakers} found, 5 asked for: the network hears no others" in many.warnings
     with pytest.raises(UsageError, match="at most 1"):
