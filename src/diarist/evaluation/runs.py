@@ -145,7 +145,7 @@ def _array(path: Path, key: str = "") -> NDArray[Any]:
     """An array of numbers from a file, or from the part of an archive that is called `key`."""
     try:
         if key:
-            with np.load(path, allow_pickle=False) as archive:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 found = np.asarray(archive[key])
         else:
             found = np.load(path, allow_pickle=False, mmap_mode="r")  # a header that promises too much is refused

@@ -170,7 +170,7 @@ def _names(own: Run, other: Run, tolerances: Mapping[str, Tolerance]) -> list[st
 
     Voices are what clusters are made by in `vbx`, and what is made of clusters elsewhere.
     """
-    order = [*STAGES, *(name for name in tolerances if name not in STAGES)]
+    order = [*tolerances, *(name for name in STAGES if name not in tolerances)]
     if "likeness" not in own.arrays and "likeness" not in other.arrays:
         order.remove("voices")
         order.insert(order.index("clusters") + 1, "voices")
