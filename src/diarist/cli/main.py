@@ -21,6 +21,7 @@ COMMANDS = {
     "benchmark": "diarist.cli.benchmark",
     "tune": "diarist.cli.tune",
     "simulate": "diarist.cli.simulate",
+    "train": "diarist.cli.train",
     "speakers": "diarist.cli.speakers",
     "models": "diarist.cli.models",
     "convert": "diarist.cli.convert",

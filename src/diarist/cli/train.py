@@ -46,7 +46,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", help=f"a TOML file, or one that ships: {names}")
     parser.add_argument("--output", "-o", metavar="DIR", type=Path, help="where to write (default: runs/CONFIG)")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output folder")
-    parser.add_argument("--steps", metavar="N", type=int, help="stop after N updates in all; train.steps stays the plan")
+    parser.add_argument(
+        "--steps", metavar="N", type=int, help="stop after N updates in all; train.steps stays the plan"
+    )
     parser.add_argument("--keep", metavar="N", type=int, help="checkpoints to keep (train.keep)")
     parser.add_argument(
         "--set",
@@ -65,7 +67,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         told = f"{what} ({FOLDERS[name.replace('-', '_')]}); may be repeated"
         parser.add_argument(f"--{name}", metavar="DIR", action="append", default=[], help=told)
     parser.add_argument("--dev", action="store_true", help="a tiny run of a minute that goes through everything once")
-    parser.add_argument("--prepare", metavar="N", type=int, help="only make the first N conversations, to be trained on later")
+    parser.add_argument(
+        "--prepare", metavar="N", type=int, help="only make the first N conversations, to be trained on later"
+    )
     parser.add_argument("--from", dest="start", metavar="FILE", help="weights to start from: a model.safetensors")
     parser.add_argument("--show-config", action="store_true", help="print the configuration as TOML and end")
 
@@ -83,9 +87,7 @@ def run(args: argparse.Namespace) -> int:
     from diarist.pix2seq.train import train
 
     judge = _judge(config)
-    last = train(
-        config, output, resume=args.resume, until=args.steps, judge=judge, tell=_tell, start=_path(args.start)
-    )
+    last = train(config, output, resume=args.resume, until=args.steps, judge=judge, tell=_tell, start=_path(args.start))
     print(last)
     _draw(output)
     return 0
@@ -150,7 +152,7 @@ def _judge(config: Config) -> Judge | None:
     fold = config.train.judged_fold or config.data.without_fold
     if not config.train.evaluate_every or not (config.train.judged or config.train.judged_rttm):
         return None
-    front = front_end(config.model.frontend)
+    front = front_end(config.model.frontend, around=config.model.around)
     sets = {}
     if config.train.judged and fold and config.data.speech:
         held_out = speakers_of(replace(config.data, fold=fold, without_fold=""))
@@ -167,7 +169,13 @@ def _prepare(config: Config, output: Path, number: int) -> int:
     from diarist.pix2seq.frontends import front_end
 
     cache = Path(config.data.cache) if config.data.cache else output / "cache"
-    examples = Examples(config.data, config.model, front_end(config.model.frontend), cache, config.train.seed)
+    examples = Examples(
+        config.data,
+        config.model,
+        front_end(config.model.frontend, around=config.model.around),
+        cache,
+        config.train.seed,
+    )
     for index in range(number):
         examples.prepare(index)
         if (index + 1) % 10 == 0 or index + 1 == number:

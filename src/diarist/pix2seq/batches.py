@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,8 +32,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
-        moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in vars(self).items()}
-        return Batch(**moved)
+        return replace(self, **{k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)})
 
 
 def collate(examples: Sequence[Example], vocabulary: Vocabulary, audio: AudioSpec) -> Batch:
@@ -50,8 +49,10 @@ def collate(examples: Sequence[Example], vocabulary: Vocabulary, audio: AudioSpe
         row[: len(example.features)] = example.features
         who[: len(example.features)] = talking(example, vocabulary, audio)
     ids = np.concatenate([np.full((len(examples), 1), START), targets[:, :-1]], axis=1)
-    tensors = (features, lengths, ids, targets, masks(vocabulary, targets), talks)
-    return Batch(*map(torch.from_numpy, tensors), seconds=float(sum(example.seconds for example in examples)))
+    seconds = sum(example.seconds for example in examples)
+    arrays = (features, lengths, ids, targets, masks(vocabulary, targets), talks)
+    sound, long, said, wanted, allowed, who = map(torch.from_numpy, arrays)
+    return Batch(sound, long, said, wanted, allowed, who, seconds)
 
 
 def talking(example: Example, vocabulary: Vocabulary, audio: AudioSpec) -> Float32:

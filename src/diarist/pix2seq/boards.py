@@ -33,7 +33,7 @@ def tensorboard(output: Path) -> Write | None:
 
 
 def wandb(output: Path, config: Mapping[str, Any]) -> Write:
-    """A Weights & Biases run, kept offline unless WANDB_MODE says otherwise. Raises `ExtraError` without the package."""
+    """A Weights & Biases run, offline unless WANDB_MODE says otherwise. Raises `ExtraError` without the package."""
     try:
         import wandb as client
     except ImportError as error:

@@ -12,6 +12,7 @@ from diarist.core.config import option
 from diarist.pix2seq.train_config import DataConfig, TrainConfig
 
 CHECKPOINT = "frames"  # the network that ships with diarist
+AROUND = 2.0
 FRONTENDS = ("frames", "mel", "dac", "dac-codes")
 
 
@@ -31,6 +32,7 @@ class ModelConfig:
     """What the network is. The default has 5 million parameters."""
 
     frontend: str = option("frames", "what the network hears", choices=FRONTENDS)
+    around: float = option(AROUND, "seconds of sound that a voice is told from (frames)", low=0.1, high=60.0)
     max_seconds: float = option(30.0, "seconds of sound that the network hears at once", low=1.0, high=600.0)
     time_step: float = option(0.02, "seconds between two time tokens", low=0.001, high=1.0)
     num_speakers: int = option(8, "labels there are: the most speakers in one window", low=1, high=64)

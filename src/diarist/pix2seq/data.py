@@ -52,8 +52,10 @@ class FrontEnd(Protocol):
         """The part that can be kept."""
         ...
 
-    def window(self, heard: Heard, start: int, num_samples: int, rng: np.random.Generator | None = None) -> Any:
-        """Tokens of a window."""
+    def window(
+        self, heard: Heard, start: int, num_samples: int, rng: np.random.Generator | None = None, noise: float = 0.0
+    ) -> Any:
+        """Tokens of a window; with `rng`, disturbed by `noise`."""
         ...
 
     def fitting(self, num_samples: int) -> int:
@@ -183,12 +185,15 @@ class Examples:
         start = int(rng.integers((part.num_samples - length) // self.front.hop + 1)) * self.front.hop
         seconds = length / SAMPLE_RATE
         turns = cropped(part.turns, start / SAMPLE_RATE, min(seconds, self.model.max_seconds))
-        return Example(self.front.window(part.heard, start, length, rng), turns, seconds)
+        return Example(self.front.window(part.heard, start, length, rng, self.config.voice_noise), turns, seconds)
 
     def _mark(self) -> str:
         """A name for all that changes what is kept."""
-        kept = replace(self.config, reuse=1, first=1, most=0, recent=0, cache="", real=0.0, shorter=0.0, min_seconds=1.0)
-        where = {"seed": self.seed, "front": self.front.name, "seconds": self.model.max_seconds}
+        kept = replace(
+            self.config, reuse=1, first=1, most=0, recent=0, cache="", real=0.0, shorter=0.0, min_seconds=1.0
+        )
+        heard = {"front": self.front.name, "around": self.model.around}
+        where = {"seed": self.seed, "seconds": self.model.max_seconds, **heard}
         return f"{self.front.name}-{fingerprint(kept, where)}"
 
 
@@ -266,7 +271,7 @@ def find_recordings(folders: Iterable[str | Path]) -> list[tuple[Path, tuple[Tur
 
     Raises `InputError` where a folder is missing or has none.
     """
-    found = []
+    found: list[tuple[Path, tuple[Turn, ...]]] = []
     for folder in map(Path, folders):
         before = len(found)
         for path in sorted(folder.rglob("*.rttm")):

@@ -27,7 +27,7 @@ from diarist.pipelines.config import RuntimeConfig
 from diarist.pipelines.threads import single_threaded_algebra
 from diarist.pix2seq import presets
 from diarist.pix2seq.checkpoint import load
-from diarist.pix2seq.config import DecodeConfig, Pix2SeqConfig
+from diarist.pix2seq.config import DecodeConfig, ModelConfig, Pix2SeqConfig
 from diarist.pix2seq.frontends import front_end
 from diarist.pix2seq.prompt import Chain
 from diarist.pix2seq.tokens import Given, Vocabulary, Written
@@ -143,7 +143,7 @@ class Pix2SeqDiarizer:
             if self._model is None:
                 self._model = self._load()
             if self._hears is None:
-                self._hears = _hears(self._model.config.frontend, self.runtime.offline)
+                self._hears = _hears(self._model.config, self.runtime.offline)
             return self._model, self._hears
 
     def _load(self) -> Pix2Seq:
@@ -153,9 +153,9 @@ class Pix2SeqDiarizer:
         return model.to(device_of(self.runtime.device))
 
 
-def _hears(name: str, offline: bool) -> Hears:
-    """A front end by name, for whole windows."""
-    front = front_end(name, offline=offline)
+def _hears(config: ModelConfig, offline: bool) -> Hears:
+    """The front end of a network, for whole windows."""
+    front = front_end(config.frontend, around=config.around, offline=offline)
     return lambda samples: np.asarray(front.window(front.hear(samples), 0, len(samples)))
 
 

@@ -5,7 +5,9 @@ model). A moment is told in one way, whether it is that of an audio token or tha
 seconds through one projection. Half of each attention head is turned by those seconds as well (RoFormer, Su et al.,
 2021, with time for place), so that what comes just after a time that has been written is found whatever the time. A
 time is written by pointing at it: every audio token has a key for each of its time steps, for the turn token's query
-(Vinyals et al., "Pointer networks", 2015), and sinusoids of the time are said beside it. Needs torch.
+(Vinyals et al., "Pointer networks", 2015), and sinusoids of the time are said beside it. The token of a turn's end, and
+that of its speaker, tell what was heard between its start and its end; a speaker is pointed at too, by the turns that
+were theirs (Snell et al., "Prototypical networks", 2017). Needs torch.
 
 In the comments: b sequences, a audio tokens, t turn tokens, d the width, f sinusoids, v ids.
 """
@@ -99,10 +101,16 @@ class Cache:
     def __init__(self, heard: Tensor, room: int) -> None:
         self.heard, self.room = heard, room  # (b, a), True where there is sound
         self.pointed = torch.empty(0)  # (b, n + 1, POINTER): what can be pointed at, a key for each time
-        self.latest = torch.zeros(len(heard), device=heard.device)  # (b,), the time written last, seconds
+        self.audio = torch.empty(0)  # (b, a, d): audio tokens before the first block, without their times
+        self.ids = torch.full((len(heard), 0), PAD, device=heard.device)  # (b, written)
+        self.voices = torch.empty(len(heard), 0, POINTER + 1, device=heard.device)  # of each turn token: see `_who`
         self.keys: list[Tensor] = []  # of each layer (b, heads, a + room, d / heads)
         self.values: list[Tensor] = []
-        self.written = 0  # turn tokens so far
+
+    @property
+    def written(self) -> int:
+        """Turn tokens so far."""
+        return self.ids.shape[1]
 
     def put(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store what is new (b, heads, new, d / heads); everything so far."""
@@ -119,14 +127,16 @@ class Cache:
         """Every sequence `times` over, side by side."""
         self.heard = self.heard.repeat_interleave(times, dim=0)
         self.pointed = self.pointed.repeat_interleave(times, dim=0)
-        self.latest = self.latest.repeat_interleave(times, dim=0)
+        self.audio = self.audio.repeat_interleave(times, dim=0)
+        self.ids = self.ids.repeat_interleave(times, dim=0)
+        self.voices = self.voices.repeat_interleave(times, dim=0)
         self.keys = [k.repeat_interleave(times, dim=0) for k in self.keys]
         self.values = [v.repeat_interleave(times, dim=0) for v in self.values]
 
     def select(self, rows: Tensor) -> None:
         """What has been written becomes that of `rows` (b,), which must have heard the same."""
         first = self.heard.shape[1]
-        self.latest = self.latest[rows]
+        self.ids, self.voices = self.ids[rows], self.voices[rows]
         for stored in (*self.keys, *self.values):
             written = stored[:, :, first : first + self.written]
             written.copy_(written[rows])
@@ -204,6 +214,8 @@ class Pix2Seq(nn.Module):
         self.slots = max(1, math.ceil(round(spacing / config.time_step, 6)))  # time steps in an audio token
         self.point_at = nn.Linear(config.d_model, self.slots * POINTER, bias=False)
         self.point = nn.Linear(config.d_model, POINTER, bias=False)
+        self.voice = nn.Linear(config.d_model, POINTER + 1)
+        self.alike = nn.Parameter(torch.ones(()))
         self.say_other = nn.Linear(config.d_model, FIRST_TIME + config.num_speakers, bias=False)
         self.say_activity = nn.Linear(config.d_model, config.num_speakers) if config.activity else None
         self.register_buffer("grid", self._grid(), persistent=False)
@@ -213,15 +225,17 @@ class Pix2Seq(nn.Module):
                 nn.init.normal_(weight, std=1 / math.sqrt(2 * config.layers * weight.shape[1]))
             if name.startswith("say_"):
                 nn.init.normal_(weight, std=0.02)
+            if name.endswith("qkv.weight"):  # like looks at like (Trockman & Kolter, "Mimetic initialization", 2023)
+                weight.data[: config.d_model] += weight.data[config.d_model : 2 * config.d_model]
 
     def forward(self, features: Tensor, lengths: Tensor, ids: Tensor) -> Output:
         """Features `(b, num_features, channels)` (codes: whole numbers), of which the first `lengths` `(b,)` count, and
         ids `(b, t)`, the first of them START."""
         audio, heard = self._hear(features, lengths)  # (b, a, d), (b, a)
         num_audio, num_ids = heard.shape[1], ids.shape[1]
-        x = torch.cat([audio, self._read(ids, 0)], dim=1)  # (b, a + t, d)
-        latest = torch.zeros(len(ids), device=ids.device)
-        turn = self._turning(torch.cat([self._middles(audio), self._times(ids, latest)], dim=1))
+        times = self._times(ids, torch.full_like(ids[:, :1], PAD).expand(-1, 2))  # (b, t + 2)
+        x = torch.cat([self._placed(audio), self._read(ids, 0, times, audio, heard)], dim=1)  # (b, a + t, d)
+        turn = self._turning(torch.cat([self._middles(audio), self._stand(ids, times)], dim=1))
         mask = heard[:, None].expand(-1, num_audio + num_ids, -1)  # (b, a + t, a)
         causal = torch.ones(num_ids, num_ids, dtype=torch.bool, device=ids.device).tril()
         own = F.pad(causal, (0, 0, num_audio, 0)).expand(len(ids), -1, -1)  # (b, a + t, t)
@@ -231,12 +245,13 @@ class Pix2Seq(nn.Module):
         x = self.norm(x)
         audio, written = x[:, :num_audio], x[:, num_audio:]
         activity = None if self.say_activity is None else self.say_activity(audio)
-        return Output(self._say(written, self._pointed(audio, heard)), activity)
+        return Output(self._say(written, self._pointed(audio, heard), self._who(self.voice(written), ids)), activity)
 
     def hear(self, features: Tensor, lengths: Tensor, room: int) -> Cache:
         """The sound's keys and values, with room for so many turn tokens: to be written by `write`."""
-        x, heard = self._hear(features, lengths)
+        audio, heard = self._hear(features, lengths)
         cache = Cache(heard, room)
+        cache.audio, x = audio, self._placed(audio)
         mask = heard[:, None, None].expand(-1, -1, heard.shape[1], -1)
         turn = self._turning(self._middles(x))
         for block in self.blocks:
@@ -247,51 +262,71 @@ class Pix2Seq(nn.Module):
     def write(self, cache: Cache, ids: Tensor) -> Tensor:
         """Logits `(b, t, v)` after the next ids `(b, t)`, which the cache then holds too; as `forward` gives."""
         new, before = ids.shape[1], cache.written
-        x = self._read(ids, before)
+        times = self._times(ids, F.pad(cache.ids, (2, 0), value=PAD)[:, -2:])
+        x = self._read(ids, before, times, cache.audio, cache.heard)
         own = torch.ones(new, before + new, dtype=torch.bool, device=ids.device).tril(before)
         mask = torch.cat([cache.heard[:, None].expand(-1, new, -1), own.expand(len(ids), -1, -1)], dim=2)[:, None]
-        times = self._times(ids, cache.latest)
-        turn = self._turning(times)
+        turn = self._turning(self._stand(ids, times))
         for block in self.blocks:
             x = block(x, turn, mask, cache)
-        cache.written += new
-        cache.latest = times[:, -1]
-        return self._say(self.norm(x), cache.pointed)
+        x = self.norm(x)
+        cache.ids = torch.cat([cache.ids, ids], dim=1)
+        cache.voices = torch.cat([cache.voices, self.voice(x)], dim=1)
+        return self._say(x, cache.pointed, self._who(cache.voices, cache.ids)[:, before:])
 
     def _hear(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Audio tokens `(b, a, d)` with their times, and which of them are sound `(b, a)`."""
+        """Audio tokens `(b, a, d)`, which do not tell their times yet, and which of them are sound `(b, a)`."""
         x = self.embed_audio(features, lengths)
-        seconds = self.embed_audio.seconds(x.shape[1], x.device)
         heard = torch.arange(x.shape[1], device=x.device) < self.embed_audio.num_tokens(lengths)[:, None]
-        return self.drop(x + self.time(seconds)), heard
+        return x, heard
 
-    def _read(self, ids: Tensor, first: int) -> Tensor:
-        """Turn tokens `(b, t, d)` of ids `(b, t)`, the first of which is number `first` of its sequence."""
+    def _placed(self, audio: Tensor) -> Tensor:
+        """Audio tokens `(b, a, d)` with their times."""
+        return self.drop(audio + self.time(self._middles(audio)))
+
+    def _read(self, ids: Tensor, first: int, times: Tensor, audio: Tensor, heard: Tensor) -> Tensor:
+        """Turn tokens `(b, t, d)` of ids `(b, t)`, the first of which is number `first` of its sequence: ends and
+        speakers tell the sound of their turn as well. `times` as `_times` gives them."""
         vocabulary = self.vocabulary
         places = first + torch.arange(ids.shape[1], device=ids.device)  # (t,)
         is_time = (ids >= FIRST_TIME) & (ids < vocabulary.first_label)  # (b, t)
         kinds = torch.where(ids < FIRST_TIME, ids, ids - vocabulary.first_label + TABLE_LABELS)
         kinds = torch.where(is_time, torch.where(places % 3 == 1, TABLE_START, TABLE_END), kinds)
-        times = self.time((ids - FIRST_TIME) * vocabulary.time_step) * is_time[..., None]  # (b, t, d)
-        return self.drop(self.kinds(kinds) + times + self.order(places))
+        told = self.time(times[:, 2:]) * is_time[..., None]  # (b, t, d)
+        ends = places % 3 == 2
+        since = torch.where(ends, times[:, 1:-1], times[:, :-2])
+        until = torch.where(ends, times[:, 2:], times[:, 1:-1])
+        turns = ends | ((ids >= vocabulary.first_label) & (places > 0))
+        sound = self._within(since, until, audio, heard) * turns[..., None]
+        return self.drop(self.kinds(kinds) + told + self.order(places) + sound)
+
+    def _within(self, since: Tensor, until: Tensor, audio: Tensor, heard: Tensor) -> Tensor:
+        """The mean of audio tokens `(b, a, d)` between times `(b, t)`, in seconds: `(b, t, d)`."""
+        middles = self._middles(audio)[:, None]  # (b, 1, a)
+        half = self.embed_audio.stride * self.audio.step / 2
+        shared = torch.minimum(until[..., None], middles + half) - torch.maximum(since[..., None], middles - half)
+        shared = shared.clamp(min=0) * heard[:, None]  # (b, t, a)
+        return (shared / shared.sum(dim=2, keepdim=True).clamp(min=1e-3)).to(audio.dtype) @ audio
 
     def _middles(self, audio: Tensor) -> Tensor:
         """Seconds of audio tokens `(b, a, d)`: `(b, a)`."""
         return self.embed_audio.seconds(audio.shape[1], audio.device).expand(len(audio), -1)
 
-    def _times(self, ids: Tensor, latest: Tensor) -> Tensor:
-        """Seconds `(b, t)` that turn tokens stand at: a time's own; of other tokens, those of the time before them,
-        which is `latest` `(b,)` at first."""
+    def _times(self, ids: Tensor, last: Tensor) -> Tensor:
+        """Seconds that the two ids before `(b, 2)` and ids `(b, t)` say, 0 where they say none: `(b, t + 2)`."""
+        ids = torch.cat([last, ids], dim=1)
         is_time = (ids >= FIRST_TIME) & (ids < self.vocabulary.first_label)
-        places = torch.where(is_time, torch.arange(1, ids.shape[1] + 1, device=ids.device), 0).cummax(dim=1).values
-        own = (ids - FIRST_TIME) * self.vocabulary.time_step
-        return torch.cat([latest[:, None], own], dim=1).gather(1, places)
+        return (ids - FIRST_TIME) * self.vocabulary.time_step * is_time
+
+    def _stand(self, ids: Tensor, times: Tensor) -> Tensor:
+        """Seconds that turn tokens `(b, t)` stand at: what they say; a speaker stands at the end of the turn."""
+        return torch.where(ids >= self.vocabulary.first_label, times[:, 1:-1], times[:, 2:])
 
     def _turning(self, seconds: Tensor) -> Turning:
         return turning(seconds, self.config.d_model // self.config.heads, 4 * self.config.max_seconds)
 
     def _pointed(self, audio: Tensor, heard: Tensor) -> Tensor:
-        """Keys of every time there is, `(b, n + 1, POINTER)`, from audio tokens `(b, a, d)`; 0 where nothing is heard."""
+        """Keys of every time, `(b, n + 1, POINTER)`, from audio tokens `(b, a, d)`; 0 where nothing is heard."""
         keys = (self.point_at(audio) * heard[..., None]).unflatten(-1, (self.slots, POINTER))  # (b, a, slots, POINTER)
         spacing = self.embed_audio.stride * self.audio.step
         steps = torch.arange(self.vocabulary.num_steps + 1, device=audio.device, dtype=torch.float64)
@@ -301,11 +336,32 @@ class Pix2Seq(nn.Module):
         slots = ((places - tokens) * self.slots).long()
         return F.pad(keys, (0, 0, 0, 0, 0, 1))[:, tokens, slots]
 
-    def _say(self, x: Tensor, pointed: Tensor) -> Tensor:
+    def _who(self, voices: Tensor, ids: Tensor) -> Tensor:
+        """How alike each turn is to the turns of each speaker before it: `(b, t, num_speakers)`, 0 but after an end.
+
+        `voices` `(b, t, POINTER + 1)` of turn tokens, of which those of ends count: a vector, and how much it weighs.
+        """
+        ends, labels = voices[:, 2::3], ids[:, 3::3]  # (b, m, POINTER + 1), (b, m or m - 1)
+        alike = torch.zeros(*ids.shape, self.config.num_speakers, device=ids.device, dtype=voices.dtype)
+        num = ends.shape[1]
+        if num:
+            vectors, weights = F.normalize(ends[..., :-1], dim=-1), F.softplus(ends[..., -1])
+            numbers = F.pad(labels - self.vocabulary.first_label, (0, num - labels.shape[1]), value=-1)
+            spoke = (numbers[..., None] == torch.arange(self.config.num_speakers, device=ids.device)) * weights[
+                ..., None
+            ]
+            before = torch.ones(num, num, dtype=voices.dtype, device=ids.device).tril(-1)
+            means = torch.einsum("ij,bjs,bjp->bisp", before, spoke, vectors)
+            means = means / torch.einsum("ij,bjs->bis", before, spoke)[..., None].clamp(min=1e-4)
+            alike[:, 2::3] = (means @ vectors[..., None])[..., 0] * (self.alike * 10)
+        return alike
+
+    def _say(self, x: Tensor, pointed: Tensor, alike: Tensor) -> Tensor:
         """Logits `(b, t, v)` of what comes after turn tokens `(b, t, d)`."""
         times = self.say_time(x) @ self.grid.T.to(x.dtype)  # (b, t, n + 1)
         times = times + self.point(x) @ pointed.transpose(1, 2) / math.sqrt(POINTER)
         other = self.say_other(x)
+        other = torch.cat([other[..., :FIRST_TIME], other[..., FIRST_TIME:] + alike], dim=-1)
         return torch.cat([other[..., :FIRST_TIME], times, other[..., FIRST_TIME:]], dim=-1).float()
 
     def _grid(self) -> Tensor:

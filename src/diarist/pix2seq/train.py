@@ -110,6 +110,24 @@ class Run:
         if state["random_cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(state["random_cuda"])
 
+    def begin_with(self, path: Path) -> None:
+        """Take the weights of a trained network. Raises `UsageError` where it is of another shape."""
+        from diarist.pix2seq.checkpoint import load
+
+        given = load(path)[0]
+        if given.config != self.config.model:
+            raise UsageError(f"'{path}' is of another model than the configuration's [model]")
+        self.model.load_state_dict(given.state_dict())
+        for name, value in self.model.named_parameters():
+            if name in self.average:
+                self.average[name].copy_(value.detach())
+
+    def due(self) -> bool:
+        """Whether it is time for an evaluation, by the first process."""
+        every = self.config.train.evaluate_every
+        last = self.update == self.config.train.steps
+        return self.world.rank == 0 and every > 0 and (self.update % every == 0 or last)
+
     @contextlib.contextmanager
     def averaged(self) -> Iterator[Pix2Seq]:
         """The model with the moving average of its weights, where there is one."""
@@ -134,10 +152,12 @@ def begin(config: Config) -> tuple[Run, Batches]:
         torch.set_num_threads(config.train.threads)
     world = World.joined(device)
     torch.manual_seed(config.train.seed)
-    front = front_end(config.model.frontend)
+    front = front_end(config.model.frontend, around=config.model.around)
     model = Pix2Seq(config.model, front.spec).to(device)
     betas = (config.train.beta1, config.train.beta2)
-    run = Run(config, model, model.configure_optimizer(config.train.lr, config.train.weight_decay, betas), world, device)
+    run = Run(
+        config, model, model.configure_optimizer(config.train.lr, config.train.weight_decay, betas), world, device
+    )
     if config.train.average:
         run.average = {name: value.detach().clone() for name, value in model.named_parameters()}
     examples = Examples(config.data, config.model, front, Path(config.data.cache or "cache"), config.train.seed)
@@ -158,9 +178,10 @@ def update(run: Run, batches: list[Batch]) -> dict[str, float]:
     for batch in batches:
         said += _backward(run, batch.to(run.device), 1 / len(batches))
     if run.world.size > 1:
-        for parameter in model.parameters():
-            if parameter.grad is not None:
-                run.world.total(parameter.grad)
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        summed = run.world.total(torch.cat([g.flatten() for g in gradients]))
+        for gradient, part in zip(gradients, summed.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
     said = run.world.total(said)
     norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip or math.inf))
     if not math.isfinite(float(said[0])) or not math.isfinite(norm):
@@ -192,7 +213,7 @@ def _backward(run: Run, batch: Batch, share: float) -> Tensor:
         activity = activity_loss(model, output.activity, batch.talks, batch.lengths)
         activity = activity * _part(batch.lengths.sum(), run.world)
     whole = (tokens + config.activity * activity) * share
-    whole.backward()  # type: ignore[no-untyped-call]
+    whole.backward()
     parts = [float(whole.detach()), float(tokens.detach()) * share, float(activity.detach()) * share, batch.seconds]
     return torch.tensor(parts, dtype=torch.float64)
 
@@ -215,45 +236,43 @@ def train(
     """Train into a folder and return the last checkpoint.
 
     `log.jsonl` has a row every `train.log_every` updates and one for each evaluation; `config.toml` is what was asked;
-    `step_00000500.pt` is the whole state. `resume` goes on from the last of these. `until` ends the run early, after so
-    many updates in all. Raises `UsageError` for a folder that holds another training, `Cancelled` after Ctrl-C, once
-    the state is saved.
+    `step_00000500.pt` is the whole state. `resume` goes on from the last of these; `start` gives a new run the weights
+    of a trained network. `until` ends the run early, after so many updates in all. Raises `UsageError` for a folder
+    that holds another training, `Cancelled` after Ctrl-C, once the state is saved.
     """
     run, batches = begin(config)
+    _take_up(run, output, resume, start)
+    if not config.data.cache:
+        batches.examples.place(output / "cache")
+    goal = min(until or config.train.steps, config.train.steps)
+    if run.world.rank == 0:
+        _write(output / "config.toml", dump_toml(to_dict(config)).encode())
+    with _Log(output, config, run, tell) as log, _Interrupt() as interrupt:
+        supply = batches.since(run.update * config.train.accumulate, config.train.workers)
+        while run.update < goal and not interrupt.asked:
+            row = update(run, [next(supply) for _ in range(config.train.accumulate)])
+            log.step(row, last=run.update == goal)
+            if run.update % config.train.checkpoint_every == 0 or run.update == goal or interrupt.asked:
+                save(run, output)
+            if judge is not None and run.due():
+                with run.averaged() as model:
+                    log.add({"update": run.update, "hours": run.seconds / 3600, **judge(model)})
+    if interrupt.asked:
+        raise Cancelled(f"stopped after update {run.update}: --resume goes on from there")
+    return checkpoint_path(output, run.update)
+
+
+def _take_up(run: Run, output: Path, resume: bool, start: Path | None) -> None:
+    """Go on where the folder's last checkpoint is, or begin with given weights."""
     found = checkpoints(output)
     if found and not resume:
         raise UsageError(f"'{output}' holds a training already: go on with --resume, or give another --output")
     if resume and not found:
         raise UsageError(f"'{output}' holds no checkpoint to resume from")
     if found:
-        run.restore(read_state(found[-1], config))
-    if not config.data.cache:
-        batches.examples.place(output / "cache")
-    goal = min(until or config.train.steps, config.train.steps)
-    first = run.world.rank == 0
-    if first:
-        _write(output / "config.toml", dump_toml(to_dict(config)).encode())
-    with _Log(output, config, first, run.update, tell) as log, _Interrupt() as interrupt:
-        supply = batches.since(run.update * config.train.accumulate, config.train.workers)
-        clock, heard = time.perf_counter(), run.seconds
-        while run.update < goal and not interrupt.asked:
-            row = update(run, [next(supply) for _ in range(config.train.accumulate)])
-            done = run.update
-            if done % config.train.log_every == 0 or done == goal:
-                passed, clock = time.perf_counter() - clock, time.perf_counter()
-                speed, heard = (run.seconds - heard) / max(passed, 1e-9), run.seconds
-                log.add({"update": done, **row, "hours": run.seconds / 3600, "speed": speed})
-            last = done == goal or interrupt.asked
-            if first and (last or done % config.train.checkpoint_every == 0):
-                save(run, output)
-            every = config.train.evaluate_every
-            if first and judge is not None and every and (done % every == 0 or done == config.train.steps):
-                with run.averaged() as model:
-                    log.add({"update": done, "hours": run.seconds / 3600, **judge(model)})
-                clock, heard = time.perf_counter(), run.seconds
-    if interrupt.asked:
-        raise Cancelled(f"stopped after update {run.update}: --resume goes on from there")
-    return checkpoint_path(output, run.update)
+        run.restore(read_state(found[-1], run.config))
+    elif start is not None:
+        run.begin_with(start)
 
 
 def checkpoints(output: Path) -> list[Path]:
@@ -267,7 +286,9 @@ def checkpoint_path(output: Path, done: int) -> Path:
 
 
 def save(run: Run, output: Path) -> None:
-    """Keep the state, aside and then renamed; the oldest beyond `train.keep` go."""
+    """Keep the state, aside and then renamed, by the first process; the oldest beyond `train.keep` go."""
+    if run.world.rank:
+        return
     path = checkpoint_path(output, run.update)
     output.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}")
@@ -328,20 +349,30 @@ class _Interrupt:
 class _Log:
     """Rows to `log.jsonl`, to TensorBoard and to Weights & Biases, where wanted."""
 
-    def __init__(self, output: Path, config: Config, first: bool, done: int, tell: Tell | None) -> None:
-        self._tell, self._first = tell, first
+    def __init__(self, output: Path, config: Config, run: Run, tell: Tell | None) -> None:
+        self._run, self._every, self._tell, self._first = run, config.train.log_every, tell, run.world.rank == 0
         self._path = output / "log.jsonl"
         self._writers: list[Any] = []
-        if first:
+        self._since = time.perf_counter(), run.seconds
+        if self._first:
             output.mkdir(parents=True, exist_ok=True)
-            self._forget_after(done)
-            self._writers = _writers(output, config, done)
+            self._forget_after(run.update)
+            self._writers = _writers(output, config)
 
     def __enter__(self) -> _Log:
         return self
 
+    def step(self, row: Mapping[str, float], *, last: bool) -> None:
+        """What an update says of itself, every so often."""
+        run = self._run
+        if run.update % self._every == 0 or last:
+            clock, heard = self._since
+            speed = (run.seconds - heard) / max(time.perf_counter() - clock, 1e-9)
+            self.add({"update": run.update, **row, "hours": run.seconds / 3600, "speed": speed})
+
     def add(self, row: Mapping[str, Any]) -> None:
         """One row; `update` says when."""
+        self._since = time.perf_counter(), self._run.seconds
         if not self._first:
             return
         with self._path.open("a", encoding="utf-8") as file:
@@ -367,7 +398,7 @@ def _short(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def _writers(output: Path, config: Config, done: int) -> list[Callable[[Mapping[str, Any] | None], None]]:
+def _writers(output: Path, config: Config) -> list[Callable[[Mapping[str, Any] | None], None]]:
     from diarist.pix2seq.boards import tensorboard, wandb
 
     made = [tensorboard(output)] if config.train.tensorboard else []

@@ -67,6 +67,9 @@ class DataConfig:
     most: int = option(0, "at most so many conversations are made; 0 for no end", low=0)
     recent: int = option(0, "examples come from so many conversations made last; 0 for all, which are kept", low=0)
     cache: str = option("", "folder that keeps what the front end heard; empty for one in the output folder")
+    voice_noise: float = option(
+        0.3, "what is added to voices (frames), in units of the PLDA's noise", low=0.0, high=10.0
+    )
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     simulation: SimulationConfig = field(default_factory=SimulationConfig)
 
@@ -108,7 +111,9 @@ class TrainConfig:
     average: float = option(
         0.0, "decay of the moving average of the weights that is kept; 0 for none", low=0.0, high=0.99999
     )
-    spread: float = option(0.04, "standard deviation of a time's target, seconds; 0 for one right answer", low=0.0, high=1.0)
+    spread: float = option(
+        0.04, "standard deviation of a time's target, seconds; 0 for one right answer", low=0.0, high=1.0
+    )
     activity: float = option(1.0, "weight of the loss of who talks in each audio token", low=0.0)
     precision: str = option("float32", "arithmetic", choices=("float32", "bf16"))
     device: str = option("auto", "where: auto, cpu, cuda, mps")

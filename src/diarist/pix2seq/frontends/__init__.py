@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING
 
 from diarist.core.config import nearest
 from diarist.errors import ConfigError
-from diarist.pix2seq.config import FRONTENDS
+from diarist.pix2seq.config import AROUND, FRONTENDS
 
 if TYPE_CHECKING:
     from diarist.pix2seq.data import FrontEnd
 
 
+def front_end(name: str, *, around: float = AROUND, offline: bool = False) -> FrontEnd:
+    """The front end of a name; in `frames`, a voice is told from `around` seconds.
 
-def front_end(name: str, *, offline: bool = False) -> FrontEnd:
-    """The front end of a name. Raises `ConfigError` for a name that is none, `ExtraError` where its package is missing.
-
-    With `offline`, no socket is opened for weights.
+    With `offline`, no socket is opened for weights. Raises `ConfigError` for a name that is none, `ExtraError` where
+    its package is missing.
     """
     if name == "frames":
         from diarist.pix2seq.frontends.frames import FramesFrontEnd
 
-        return FramesFrontEnd(offline=offline)
+        return FramesFrontEnd(around=around, offline=offline)
     if name == "mel":
         from diarist.pix2seq.frontends.mel import MelFrontEnd
 

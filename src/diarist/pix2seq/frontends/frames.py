@@ -1,34 +1,33 @@
 """The front end `frames`: what the frozen networks of diarist hear, 60 times a second, as tokens of about 340 ms.
 
 segmentation-3.0 says in chunks of 10 s, five seconds apart, who of three local speakers talks; maps of CAM++ pooled
-where a local speaker talks alone say what that voice sounds like, in the space of the PLDA that ships with diarist.
-Nearly every instant lies in two chunks; their local speakers are matched where the chunks overlap and their evidence
-is averaged. A token then tells the two most active local speakers: how active in each of twenty frames, and with which
-voice. Who is the same as whom over the recording is left to the transformer.
+where a local speaker talks alone say what that voice sounds like, in the space of a PLDA. (It is a copy of the one that
+diarist clusters windows with, so that a trained transformer goes on hearing what it learned to hear.) Nearly every
+instant lies in two chunks; their local speakers are matched where the chunks overlap and their evidence is averaged. A
+voice is that of a few seconds around the token, not of the whole chunk, in which the network may take two people for
+one. A token then tells the two most active local speakers: how active in each of twenty frames, and with which voice.
+Who is the same as whom over the recording is left to the transformer.
 
-Training turns the space of voices by a random orthogonal matrix, another for each example: dot products survive and
-single values do not, so what can be learned is to compare voices, not to know them.
+Training adds noise to voices, more to those heard for less, and loses some.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import ortho_group
 
 from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.core.time import SAMPLE_RATE, Axis
 from diarist.core.types import Float32, Int64
 from diarist.models.load import load_embedding, load_segmentation
-from diarist.pipelines.cluster import window_plda
-from diarist.pix2seq.config import AudioSpec
+from diarist.pix2seq.config import AROUND, AudioSpec
 from diarist.stages import powerset, segment
-from diarist.stages.embed import at_maps, pool_local
+from diarist.stages.embed import at_maps, unit_rows
 from diarist.stages.fbank import FRAMES as FBANK
 from diarist.stages.fbank import fbank, remove_mean
 from diarist.stages.plda import Plda
@@ -41,18 +40,13 @@ HOP = 296  # frames between two chunks: 4.995 s
 CHUNK = 10 * SAMPLE_RATE  # samples that the segmentation network hears at once
 SLACK = 0.25  # seconds at the end that may lie in no chunk
 BLOCK = 1000  # fbank frames that the embedding trunk hears at once
+LEAST = 0.25  # seconds alone; a voice heard alone for less is told from where others talk too
 SATURATED = 5.0  # seconds of a voice after which more count for no more
 
+LOST = 0.05  # in training: share of the voices that are lost,
+SINGLE = 0.1  # and of the examples in which every instant is told by one chunk
+
 Heard = Mapping[str, NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class Noise:
-    """How the evidence is disturbed in training: all zero, nothing is."""
-
-    voice: float = 1.0  # standard deviation of what is added to the voice of one second, in units of the PLDA's noise
-    lost: float = 0.05  # share of the local speakers whose voice is lost
-    single: float = 0.1  # share of the examples in which every instant is told by one chunk
 
 
 class FramesFrontEnd:
@@ -63,8 +57,8 @@ class FramesFrontEnd:
     rate = SAMPLE_RATE / (SUBFRAMES * FRAME)  # tokens a second
     channels = (RANKS + 2) * SUBFRAMES + RANKS * (NUM_VOICE + 1)
 
-    def __init__(self, *, offline: bool = False) -> None:
-        self._offline = offline
+    def __init__(self, *, around: float = AROUND, offline: bool = False) -> None:
+        self.around, self._offline = around, offline
         self._models: tuple[SegmentationModel, EmbeddingModel, Plda] | None = None
 
     @property
@@ -88,10 +82,10 @@ class FramesFrontEnd:
         """The costly part, which can be kept: sound `(num_samples,)` to what the networks say of each chunk.
 
         `scores` `(num_chunks, num_frames, num_classes)` uint8: class probabilities times 255; `voices` `(num_chunks,
-        num_local, NUM_VOICE)` float16, 0 where unknown; `seconds` `(num_chunks, num_local)` float32: how much of each
-        voice was heard; `starts` `(num_chunks,)`: the first frame of each chunk.
+        num_windows, num_local, NUM_VOICE)` float16, 0 where unknown; `seconds` `(num_chunks, num_windows, num_local)`
+        float32: how much of each voice was heard; `starts` `(num_chunks,)`: the first frame of each chunk.
         """
-        segmentation, embedding, plda = self._loaded()
+        segmentation, embedding, _ = self._loaded()
         chunk = segmentation.spec.chunk
         starts = _starts(len(samples), chunk)
         chunks = Axis(chunk, self.hop)
@@ -99,13 +93,12 @@ class FramesFrontEnd:
         last = segment.cut(samples, int(starts[-1]) * FRAME, 1, chunks)
         scores = np.concatenate([segmentation(part) for part in (regular, last) if len(part)])
         maps = _maps(samples, embedding)
-        voices = np.zeros((len(starts), segmentation.spec.num_local, NUM_VOICE), dtype=np.float16)
-        seconds = np.zeros(voices.shape[:2], dtype=np.float32)
-        for number, start in enumerate(starts.tolist()):
-            activity = segment.read(scores[number : number + 1], segmentation.spec).bits[0]
-            voices[number], seconds[number] = _voices(
-                activity, start, maps, segmentation.spec.frames, embedding, plda, segmentation.spec.num_local
-            )
+        told = [
+            _voices(segment.read(one[None], segmentation.spec).bits[0], start, maps, self._loaded(), self.around)
+            for one, start in zip(scores, starts.tolist(), strict=True)
+        ]
+        voices = np.stack([voices for voices, _ in told]).astype(np.float16)
+        seconds = np.stack([seconds for _, seconds in told])
         quantised = np.rint(np.exp(scores) * 255).astype(np.uint8)
         return {"scores": quantised, "voices": voices, "seconds": seconds, "starts": starts}
 
@@ -115,12 +108,12 @@ class FramesFrontEnd:
         start: int,
         num_samples: int,
         rng: np.random.Generator | None = None,
-        noise: Noise | None = None,
+        noise: float = 0.3,
     ) -> Float32:
         """Tokens of `num_samples` samples from sample `start`, a multiple of `hop`: `(num_tokens, channels)`.
 
-        Only chunks that lie in the window tell of it. With `rng`, as in training: voices turned at random, and
-        disturbed by `noise`.
+        Only chunks that lie in the window tell of it. With `rng`, as in training: what is added to a voice has a
+        standard deviation of `noise`, in units of the noise that the PLDA knows, less where it was heard for longer.
         """
         num_tokens = self.num_tokens(num_samples)
         first = start // FRAME
@@ -134,13 +127,14 @@ class FramesFrontEnd:
         voices, seconds = heard["voices"][inside].astype(np.float32), heard["seconds"][inside].copy()
         single = False
         if rng is not None:
-            voices, seconds, single = _disturbed(voices, seconds, rng, noise or Noise())
+            voices, seconds, single = _disturbed(voices, seconds, rng, noise)
         return _tokens(scores, members, voices, seconds, starts[inside] - first, num_tokens, single)
 
     def _loaded(self) -> tuple[SegmentationModel, EmbeddingModel, Plda]:
         if self._models is None:
             segmentation, embedding = load_segmentation(offline=self._offline), load_embedding(offline=self._offline)
-            self._models = segmentation, embedding, window_plda("campplus-zh-en")
+            with resources.as_file(resources.files("diarist.pix2seq.frontends") / "voices.npz") as path:
+                self._models = segmentation, embedding, Plda.load(path)
         return self._models
 
 
@@ -166,40 +160,50 @@ def _voices(
     bits: NDArray[np.uint8],
     start: int,
     maps: Float32,
-    frames: Axis,
-    embedding: EmbeddingModel,
-    plda: Plda,
-    num_local: int,
+    models: tuple[SegmentationModel, EmbeddingModel, Plda],
+    around: float,
 ) -> tuple[Float32, Float32]:
-    """The voice of each local speaker of a chunk, `(num_local, NUM_VOICE)`, and the seconds it was heard for."""
+    """Voices of the local speakers of a chunk, in windows of `around` seconds about every `SUBFRAMES`-th frame.
+
+    `(num_windows, num_local, NUM_VOICE)`, 0 where unknown, and the seconds that each was heard for.
+    """
+    segmentation, embedding, plda = models
+    num_local, frames = segmentation.spec.num_local, segmentation.spec.frames
     stride = embedding.spec.map_stride * FBANK.step
     axis = Axis(FBANK.size + stride - FBANK.step, stride)
     first = start * FRAME // stride
     inside = maps[first : first + len(bits) * FRAME // stride]
-    voices, seconds = np.zeros((num_local, NUM_VOICE), np.float32), np.zeros(num_local, np.float32)
+    middles = np.arange(len(bits) // SUBFRAMES + 1) * SUBFRAMES + SUBFRAMES // 2
+    voices = np.zeros((len(middles), num_local, NUM_VOICE), np.float32)
+    seconds = np.zeros(voices.shape[:2], np.float32)
     if len(inside) < embedding.spec.min_frames:
         return voices, seconds
     placed = Axis(frames.size, frames.step, start * FRAME + frames.start)
     active = powerset.unpack(at_maps(bits, placed, axis, first, len(inside)), num_local)
-    pooled = pool_local(embedding, inside, active, least=round(0.25 * SAMPLE_RATE / stride))
-    known = np.isfinite(pooled).all(axis=1) & (pooled > 0).any(axis=1)
+    alone = active & (active.sum(axis=1, keepdims=True) == 1)
+    times = (np.arange(len(inside)) + first) * stride - start * FRAME
+    near = np.abs(times - middles[:, None] * FRAME) <= around * SAMPLE_RATE / 2  # (num_windows, num_maps)
+    lone, any_ = near[:, None] & alone.T, near[:, None] & active.T  # (num_windows, num_local, num_maps)
+    least = round(LEAST * SAMPLE_RATE / stride)
+    chosen = np.where(lone.sum(axis=2, keepdims=True) >= least, lone, any_).astype(np.float32)
+    pooled = embedding.pool(inside[None], chosen.reshape(1, -1, len(inside)))[0].reshape(*seconds.shape, -1)
+    known = np.isfinite(pooled).all(axis=2) & (pooled > 0).any(axis=2)
     if known.any():
-        projected = plda.project(plda.center(pooled[known]))[:, :NUM_VOICE]
+        projected = plda.project(plda.center(unit_rows(pooled[known])))[:, :NUM_VOICE]
         voices[known] = projected / np.sqrt(np.mean(1 + plda.psi[:NUM_VOICE]))
-        alone = active & (active.sum(axis=1, keepdims=True) == 1)
-        seconds[known] = (np.maximum(alone.sum(axis=0), 0.2 * active.sum(axis=0)) * stride / SAMPLE_RATE)[known]
+        heard = np.maximum(lone.sum(axis=2), 0.2 * any_.sum(axis=2))
+        seconds[known] = (heard * stride / SAMPLE_RATE)[known]
     return voices, seconds
 
 
 def _disturbed(
-    voices: Float32, seconds: Float32, rng: np.random.Generator, noise: Noise
+    voices: Float32, seconds: Float32, rng: np.random.Generator, noise: float
 ) -> tuple[Float32, Float32, bool]:
-    """Voices turned by one random orthogonal matrix, the less reliable the shorter they are, some lost."""
-    deviation = noise.voice * 0.63 / np.sqrt(1 + seconds[..., None])  # of 1.5 s, the PLDA's noise is 1
-    voices = voices + (seconds[..., None] > 0) * rng.normal(size=voices.shape) * deviation
-    seconds = seconds * (rng.random(seconds.shape) >= noise.lost)
-    turned = voices @ ortho_group.rvs(NUM_VOICE, random_state=rng)
-    return turned.astype(np.float32), seconds, bool(rng.random() < noise.single)
+    """Voices with noise, the more the shorter they are, and some lost; whether instants are told by one chunk only."""
+    deviation = noise * 0.63 / np.sqrt(1 + seconds[..., None])  # of 1.5 s, the PLDA's noise is 1
+    voices = voices + ((seconds[..., None] > 0) * rng.normal(size=voices.shape) * deviation).astype(np.float32)
+    seconds = seconds * (rng.random(seconds.shape) >= LOST)
+    return voices, seconds, bool(rng.random() < SINGLE)
 
 
 def _tokens(
@@ -225,8 +229,10 @@ def _tokens(
     two = np.take_along_axis(two, np.repeat(order[:, None], SUBFRAMES, axis=1), axis=2)
     activity = (one + both * two) / (1 + both)
     summed = (sums[main[:, None], at[0]] + both * sums[other[:, None], at[1]]) / (1 + both)
-    weights = np.stack([seconds[main], both[:, :, 0] * np.take_along_axis(seconds[other], order, axis=1)])
-    pair = np.stack([voices[main], voices[other[:, None], order]])
+    nearest = [np.clip((frames[:, 0] - starts[view]) // SUBFRAMES, 0, voices.shape[1] - 1) for view in (main, other)]
+    long = np.take_along_axis(seconds[other, nearest[1]], order, axis=1)
+    weights = np.stack([seconds[main, nearest[0]], both[:, :, 0] * long])
+    pair = np.stack([voices[main, nearest[0]], voices[other[:, None], nearest[1][:, None], order]])
     weights = np.minimum(weights, SATURATED)
     total = weights.sum(axis=0)  # (num_tokens, num_local)
     voice = (pair * weights[..., None]).sum(axis=0) / np.maximum(total, 1e-6)[..., None]

@@ -37,7 +37,12 @@ class SoundFrontEnd:
         return {"features": self._kept(self.features(samples))}
 
     def window(
-        self, heard: Mapping[str, NDArray[Any]], start: int, num_samples: int, rng: np.random.Generator | None = None
+        self,
+        heard: Mapping[str, NDArray[Any]],
+        start: int,
+        num_samples: int,
+        rng: np.random.Generator | None = None,
+        noise: float = 0.0,
     ) -> NDArray[Any]:
         """Features of `num_samples` samples from sample `start` on; nothing is disturbed here in training."""
         first, num = round(start * self.rate / SAMPLE_RATE), self.num_tokens(num_samples)
