@@ -147,10 +147,14 @@ class EndToEndDiarizer:
 
 def answer(heard: Heard, config: EndToEndConfig, bounds: SpeakerBounds, uri: str) -> Diarization:
     """Turns and voices from what the model said: all that is left to do once a recording was heard."""
-    joined = join(heard, config, bounds)
+    return decoded(heard, join(heard, config, bounds), config, uri)[0]
+
+
+def decoded(heard: Heard, joined: Joined, config: EndToEndConfig, uri: str) -> tuple[Diarization, dict[str, int]]:
+    """Turns and voices, and the speaker of `joined` that each label stands for."""
     turns, order = decode(heard, joined, config.turns)
     speakers = {name: Speaker(name, _voice(joined, index)) for name, index in order.items()}
-    return Diarization(tuple(turns), uri, speakers, heard.duration, joined.warnings)
+    return Diarization(tuple(turns), uri, speakers, heard.duration, joined.warnings), order
 
 
 def _voice(joined: Joined, index: int) -> Any:

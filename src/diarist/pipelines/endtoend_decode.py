@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from diarist.core.types import Float32, Turn
+from diarist.core.time import Axis
+from diarist.core.types import Float32, Float64, Turn
 from diarist.pipelines.endtoend_join import Joined
 from diarist.pipelines.endtoend_listen import Heard
 from diarist.pipelines.endtoend_presets import DecodingConfig
@@ -39,12 +40,21 @@ def activity(heard: Heard, joined: Joined, speaker: int) -> Float32:
 
 def turns_of(scores: Float32, heard: Heard, config: DecodingConfig) -> list[tuple[float, float, float]]:
     """Turns of one speaker, `(start, end, confidence)`, from its probabilities `(num_frames,)`."""
-    frames = heard.frames
-    frame = frames.step / frames.sample_rate
-    edge = (frames.start + frames.size / 2 - frames.step / 2) / frames.sample_rate  # where the first frame begins
+    spans = spans_of(scores, heard.frames, config)
+    sure = confidence_of(scores, spans, heard.frames)
+    spans = np.clip(spans, 0, heard.duration).round(6)
+    return [
+        (start, end, confidence)
+        for (start, end), confidence in zip(spans.tolist(), sure, strict=True)
+        if end - start > SHORTEST
+    ]
+
+
+def spans_of(scores: Float32, frames: Axis, config: DecodingConfig) -> Float64:
+    """Stretches `(num, 2)` in seconds in which somebody talks, from probabilities `(num_frames,)`."""
     spans = stretches(
         np.append(scores, np.float32(0)),  # what ends with the recording ends with its last frame
-        frame,
+        frames.step / frames.sample_rate,
         onset=config.onset,
         offset=config.offset,
         pad_onset=config.pad_onset,
@@ -53,12 +63,18 @@ def turns_of(scores: Float32, heard: Heard, config: DecodingConfig) -> list[tupl
         min_duration_off=config.min_duration_off,
         filter_speech_first=config.filter_speech_first,
     )
-    spans = spans - np.array([0.0, UNIT])
-    index = np.clip(np.rint(spans / frame), 0, len(scores)).astype(np.int64)
+    return np.asarray(spans - np.array([0.0, UNIT]) + begins(frames))
+
+
+def confidence_of(scores: Float32, spans: Float64, frames: Axis) -> list[float]:
+    """Mean probability in stretches `(num, 2)` of seconds, each in [0, 1]."""
+    index = np.rint((spans - begins(frames)) * frames.sample_rate / frames.step)
+    index = np.clip(index, 0, len(scores)).astype(np.int64)
     summed = np.concatenate(([0.0], np.cumsum(scores, dtype=np.float64)))
-    spans = np.clip(spans + edge, 0, heard.duration).round(6)
-    return [
-        (start, end, round(min(1.0, max(0.0, float(summed[last] - summed[first]) / max(1, last - first))), 4))
-        for (start, end), (first, last) in zip(spans.tolist(), index.tolist(), strict=True)
-        if end - start > SHORTEST
-    ]
+    means = (summed[index[:, 1]] - summed[index[:, 0]]) / np.maximum(1, index[:, 1] - index[:, 0])
+    return [round(mean, 4) for mean in np.clip(means, 0, 1).tolist()]
+
+
+def begins(frames: Axis) -> float:
+    """Where the first frame begins, in seconds: half-way from the one that would be before it."""
+    return (frames.start + frames.size / 2 - frames.step / 2) / frames.sample_rate

@@ -7,8 +7,9 @@ the other. Nothing but probabilities (two bytes a frame and slot) and a voice fo
 
 from __future__ import annotations
 
+import copy
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -83,9 +84,9 @@ def listen(
     check_model(model)
     step = model.spec.frames.step
     window, overlap = window_of(config, model)
-    pooling = None if embedding is None else _Pooling(embedding, pool, model.spec.num_speakers)
+    pooling = None if embedding is None else Pooling(embedding, pool, model.spec.num_speakers)
     done: list[Memory] = []
-    now, following = _Listening(model, pooling, 0, 0), None
+    now, following = Listening(model, pooling, 0, 0), None
     heard = 0
     for block in blocks:
         while len(block):
@@ -99,7 +100,7 @@ def listen(
             heard += len(piece)
             if window and heard == until and len(block):  # a window that nothing follows needs no next one
                 if following is None:
-                    following = _Listening(model, pooling, heard, heard + overlap)
+                    following = Listening(model, pooling, heard, heard + overlap)
                 else:
                     done.append(now.finish(until // step))
                     now, following = following, None
@@ -124,22 +125,31 @@ def window_of(config: EndToEndConfig, model: EndToEndModel[Any]) -> tuple[int, i
     return window, overlap
 
 
-class _Listening:
+class Listening:
     """One memory of a model at work, from sample `start` on; it answers for the frames from sample `own` on."""
 
-    def __init__(self, model: EndToEndModel[Any], pooling: _Pooling | None, start: int, own: int) -> None:
+    def __init__(self, model: EndToEndModel[Any], pooling: Pooling | None, start: int, own: int) -> None:
         self._model, self._pooling = model, pooling
         self._state = model.start()
         self._shared = (own - start) // model.spec.frames.step
         self._first = own // model.spec.frames.step
-        self._scores: list[Probabilities] = []
         self._num_frames = self._num_samples = 0
         self._sound: list[Float32] = []  # own sound that is not embedded yet
         self._sound_first = own - start
         self._jobs: deque[Future[tuple[Float64, Float64]]] = deque()
         num = model.spec.num_speakers
+        self._scores: list[Probabilities] = [np.zeros((0, num), np.float16)]
         self._voices = np.zeros((num, pooling.dimension if pooling else 0))
         self._seconds = np.zeros(num)
+
+    @property
+    def num_samples(self) -> int:
+        """How many samples were heard."""
+        return self._num_samples
+
+    def newest(self, first: int) -> Probabilities:
+        """Probabilities of its frames from `first` on, `(num_frames, num_slots)`."""
+        return _between(self._scores, self._num_frames, first, self._num_frames)
 
     def hear(self, samples: Float32) -> None:
         """Take in samples."""
@@ -151,12 +161,38 @@ class _Listening:
         self._num_samples += len(samples)
         self._embed(last=False)
 
+    def fork(self) -> Listening:
+        """Another that has heard the same, and goes its own way."""
+        other = copy.copy(self)
+        other._scores, other._sound, other._jobs = list(self._scores), list(self._sound), deque(self._jobs)
+        other._voices, other._seconds = self._voices.copy(), self._seconds.copy()
+        return other
+
+    def state(self) -> tuple[Any, dict[str, NDArray[Any]]]:
+        """The model's state, and arrays of everything else that is remembered."""
+        self._collect(0)
+        return self._state, {
+            "scores": self.newest(0),
+            "sound": np.concatenate([np.zeros(0, np.float32), *self._sound]),
+            "voices": self._voices,
+            "seconds": self._seconds,
+            "counts": np.array([self._num_samples, self._sound_first], np.int64),
+        }
+
+    def restore(self, state: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state()` gave."""
+        self._state, self._scores = state, [arrays["scores"]]
+        self._num_frames = len(arrays["scores"])
+        self._sound = [arrays["sound"]] if len(arrays["sound"]) else []
+        self._voices, self._seconds = arrays["voices"].copy(), arrays["seconds"].copy()
+        self._num_samples, self._sound_first = (int(value) for value in arrays["counts"])
+
     def finish(self, until: int | None) -> Memory:
         """What was said, up to frame `until` of the recording."""
         self._take(self._model.finish(self._state))
         self._embed(last=True)
         self._collect(0)
-        scores = np.concatenate([np.zeros((0, len(self._seconds)), np.float16), *self._scores])
+        scores = np.concatenate(self._scores)
         own = scores[self._shared :]
         if until is not None:
             own = np.pad(own, ((0, max(0, until - self._first - len(own))), (0, 0)))[: until - self._first]
@@ -204,7 +240,7 @@ class _Listening:
             self._seconds += seconds
 
 
-class _Pooling:
+class Pooling:
     """Voices of slots from blocks of sound, in other threads."""
 
     def __init__(self, embedding: EmbeddingModel, pool: ThreadPoolExecutor, num_slots: int) -> None:
