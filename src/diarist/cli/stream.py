@@ -12,13 +12,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diarist.cli.live_flags import KINDS, add_config_flags, add_pipeline, config_of, runtime_of
+from diarist.cli.live_flags import add_config_flags, add_pipeline
+from diarist.cli.stream_engine import add_engine, latency_of, live_of, weights_of
 from diarist.errors import DiaristError, ExtraError, UsageError
 
 if TYPE_CHECKING:
     from diarist.audio.sinks import Accumulator
     from diarist.audio.sources import BlockSource
     from diarist.core.protocols import Sink
+    from diarist.pipelines.endtoend_live import LiveEndToEnd
     from diarist.pipelines.streaming import LiveDiarizer
 
 HELP = "who is speaking, live: from a microphone, a file, a pipe, a web socket or a URL"
@@ -49,6 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     sound.add_argument("--num-channels", type=int, default=1, metavar="N", help="of such samples, interleaved")
     _configure_output(parser)
     add_config_flags(parser)
+    add_engine(parser)
 
 
 def _configure_output(parser: argparse.ArgumentParser) -> None:
@@ -90,9 +93,8 @@ def run(args: argparse.Namespace) -> int:
     from diarist.audio.sources import ReadAhead
     from diarist.cli.stopping import Guarded, Stopper
     from diarist.pipelines.flow import drain, updates
-    from diarist.pipelines.streaming import LiveDiarizer
 
-    live = LiveDiarizer(args.preset, config=config_of(args), runtime=runtime_of(args), kind=KINDS[args.pipeline])
+    live = live_of(args)
     source = _source(args)
     ahead, kept = ReadAhead(source), Accumulator(source.uri)
     path: Path | None = None
@@ -124,21 +126,21 @@ def _source(args: argparse.Namespace) -> BlockSource:
     return source
 
 
-def _fetch(live: LiveDiarizer) -> None:
+def _fetch(live: LiveDiarizer | LiveEndToEnd) -> None:
     """Fetch weights, at first use, where it can be seen."""
     from diarist.cli.progress import ProgressBar
     from diarist.models import fetch
     from diarist.models.catalog import CATALOG
 
     with ProgressBar() as bar:
-        names = [live.config.segmentation.model]
-        names += [live.config.embedding.model] if live.kind == "diarization" else []
-        for name in names:
+        for name in weights_of(live):
             if bar.enabled and name in CATALOG:
                 fetch.fetch(name, offline=live.runtime.offline, progress=bar.fetching)
 
 
-def _sinks(args: argparse.Namespace, source: BlockSource, live: LiveDiarizer, path: Path | None) -> list[Sink]:
+def _sinks(
+    args: argparse.Namespace, source: BlockSource, live: LiveDiarizer | LiveEndToEnd, path: Path | None
+) -> list[Sink]:
     """Where the answer goes. Those that are open are closed where a later one cannot be opened."""
     from diarist.pipelines.flow import close_all
 
@@ -162,7 +164,7 @@ def _format(args: argparse.Namespace) -> str:
     return chosen
 
 
-def _shown(args: argparse.Namespace, source: BlockSource, live: LiveDiarizer) -> Sink:
+def _shown(args: argparse.Namespace, source: BlockSource, live: LiveDiarizer | LiveEndToEnd) -> Sink:
     """The sink of standard output."""
     from diarist.audio.sinks import ConsoleLanes, ConsoleLines, JsonLines, RttmLines
 
@@ -172,7 +174,7 @@ def _shown(args: argparse.Namespace, source: BlockSource, live: LiveDiarizer) ->
     if format == "rttm":
         return RttmLines(source.uri, sys.stdout, final=args.final or "live")
     if not args.no_plot and sys.stdout.isatty():
-        note = f"latency {live.config.latency_seconds:g} s"
+        note = f"latency {latency_of(live):g} s"
         try:
             return ConsoleLanes(source.uri, sys.stdout, live=source.live or bool(args.real_time), note=note)
         except ExtraError as error:

@@ -150,3 +150,29 @@ def test_tune(data, tmp_path, capsys):
 def test_tuning_what_is_not_there(data, tmp_path, capsys, words, message):
     code, said = run(capsys, "tune", data, "--reference", data, "-o", tmp_path / "out", *words)
     assert code == 2 and message in said.err
+
+
+@pytest.mark.parametrize("engine", ["nemotron", "sortformer"])
+def test_stream(data, tmp_path, capsys, engine):
+    words = ["stream", data / "talk0.wav", "--engine", engine, "--latency", "0.64", "--turns-min-duration-off", "0.3"]
+    code, said = run(capsys, *words, "--output", tmp_path / "out.rttm", "--format", "jsonl")
+    assert code == 0, said.err
+    updates = [json.loads(line) for line in said.out.splitlines()]
+    assert sum(bool(update.get("final")) for update in updates) > 3
+    kept = (tmp_path / "out.rttm").read_text()
+    assert {line.split()[7] for line in kept.splitlines()} == {"speaker0", "speaker1"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--engine", "nemotron", "--tau-active", "0.5"], "--tau-active is of the clustering pipeline"),
+        (["--network-latency", "1.04"], "--network-latency is of an end-to-end engine"),
+        (["--engine", "nemotron", "--latency", "max"], "a number of seconds, not 'max'"),
+        (["--engine", "nemotron", "--pipeline", "speech"], "leave out --pipeline"),
+        (["--engine", "nemotron", "--network-window", "600"], "one memory: leave out --network-window"),
+    ],
+)
+def test_streaming_what_is_not_there(data, capsys, words, message):
+    code, said = run(capsys, "stream", data / "talk0.wav", *words)
+    assert code == 2 and message in said.err
