@@ -21,14 +21,14 @@ from diarist.stages import agglomerative, spectral
 from diarist.stages.assign import centroids, unit
 from diarist.stages.community1 import Community1
 from diarist.stages.embed import unit_rows
-from diarist.stages.plausible import SpeakerTest
+from diarist.stages.hypotheses import Choice
 from diarist.stages.plda import Plda, XvectorPlda
 from diarist.stages.reconstruct import frames_alone
 from diarist.stages.window_vbx import WindowVbx
 
 PLDAS = {"campplus-zh-en": "campplus-zh-en-windows"}  # of 1.5 s windows, by embedding model
 CALIBRATIONS = {"all": "", "permissive": "-permissive"}  # what the speech was that a PLDA was fitted to: its suffix
-TESTED = ("all",)  # which of them come with a test of speakers
+CHOSEN = ("all",)  # which of them come with a choice of answers
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Clusters:
     and how certain each row's label is, `(num_rows,)` in [0, 1].
 
     `local` `(num_chunks, num_local)`: whom each local speaker is, -1 for nobody, from a clustering that says so.
-    `most`: at most so many speakers were asked for.
+    `most`: at most so many speakers were asked for. `count_confidence`: how likely their number is right, where the
+    clustering knows.
     """
 
     labels: Int64
@@ -46,6 +47,7 @@ class Clusters:
     warnings: tuple[str, ...] = ()
     local: Int64 | None = None
     most: int | None = None
+    count_confidence: float | None = None
 
 
 Clustering = Callable[[Evidence, SpeakerBounds], Clusters]
@@ -71,12 +73,14 @@ def clustering_of(config: PipelineConfig, dimension: int, *, offline: bool = Fal
 
     def cluster(evidence: Evidence, bounds: SpeakerBounds) -> Clusters:
         rows = evidence.embeddings
+        sure: float | None = None
         if isinstance(clusterer, WindowVbx):
-            labels = clusterer(rows, evidence.owners[:, 0], bounds, evidence.times)
+            labels, sure = clusterer.answer(rows, bounds, evidence.times)
         else:
             labels = clusterer(rows, evidence.owners[:, 0], bounds)
         voices = centroids(rows, labels)
-        return Clusters(labels, voices, certainty(rows, labels, voices), warnings, most=bounds.most)
+        sureness = certainty(rows, labels, voices)
+        return Clusters(labels, voices, sureness, warnings, most=bounds.most, count_confidence=sure)
 
     return cluster
 
@@ -150,7 +154,7 @@ def _clusterer(config: PipelineConfig, dimension: int) -> tuple[Clusterer, tuple
             loop=chosen.loop,
             centring=chosen.centring,
             min_cluster_size=chosen.min_cluster_size,
-            test=speaker_test(model, chosen.calibration),
+            choice=choice_of_answers(model, chosen.calibration),
         )
         return vbx, ()
     warning = (
@@ -193,12 +197,12 @@ def window_plda(model: str, calibration: str = "all") -> Plda:
 
 
 @lru_cache
-def speaker_test(model: str, calibration: str = "all") -> SpeakerTest | None:
-    """The test of speakers that goes with `window_plda`, where there is one."""
-    if calibration not in TESTED:
+def choice_of_answers(model: str, calibration: str = "all") -> Choice | None:
+    """The choice of answers that goes with `window_plda`, where there is one."""
+    if calibration not in CHOSEN:
         return None
-    with _shipped(f"{PLDAS[model]}{CALIBRATIONS[calibration]}-test.npz") as path:
-        return SpeakerTest.load(path)
+    with _shipped(f"{PLDAS[model]}{CALIBRATIONS[calibration]}-choice.npz") as path:
+        return Choice.load(path)
 
 
 def _shipped(name: str) -> AbstractContextManager[Path]:

@@ -121,7 +121,7 @@ class Diarizer:
             speakers=speakers,
             duration=evidence.duration,
             warnings=tuple(warnings),
-            extra=self._extra(emitter),
+            extra={**self._extra(emitter), **_sureness(clusters)},
         )
 
     def _extra(self, emitter: Emitter) -> dict[str, Any]:
@@ -264,6 +264,11 @@ def _show(emitter: Emitter, evidence: Evidence, clusters: Clusters) -> None:
         "listening", speech=evidence.speech, count=evidence.count, embeddings=evidence.embeddings, times=evidence.times
     )
     emitter.arrays("clustering", labels=clusters.labels, certainty=clusters.certainty, voices=clusters.voices)
+
+
+def _sureness(clusters: Clusters) -> dict[str, float]:
+    """How likely the number of speakers is right, where the clustering knows."""
+    return {} if clusters.count_confidence is None else {"count_confidence": round(clusters.count_confidence, 3)}
 
 
 def _count(num_speakers: int) -> str:

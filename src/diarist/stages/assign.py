@@ -10,10 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_array
 
 from diarist.core.types import Float32, Float64, Int64
 
 NOBODY = -1
+BLOCK_ROWS = 4096  # worked on at once in float64
 
 
 def unit(vectors: NDArray[np.floating]) -> Float64:
@@ -27,7 +29,10 @@ def sums(rows: NDArray[np.floating], labels: Int64) -> tuple[Float64, Int64]:
     """Sum `(num_labels, dimension)` and number `(num_labels,)` of the rows of each label `0 .. labels.max()`."""
     counts = np.bincount(labels)
     total = np.zeros((len(counts), rows.shape[1]))
-    np.add.at(total, labels, rows)
+    for first in range(0, len(rows), BLOCK_ROWS):
+        some = labels[first : first + BLOCK_ROWS]
+        member = csr_array((np.ones(len(some)), (some, np.arange(len(some)))), shape=(len(counts), len(some)))
+        total += member @ np.asarray(rows[first : first + BLOCK_ROWS], np.float64)  # np.add.at takes 10 times as long
     return total, counts
 
 

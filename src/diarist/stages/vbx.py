@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from diarist.core.types import Float64, Int64
 from diarist.errors import UsageError
+from diarist.stages.assign import sums
 
 Array = NDArray[np.floating[Any]]
 
@@ -144,11 +145,9 @@ def _start(rho: Array, start: Int64, smoothing: float) -> _Statistics:
     num_states = int(start.max()) + 1
     weight = np.exp(smoothing) + num_states - 1
     own, other = np.exp(smoothing) / weight, 1 / weight
-    counts = np.bincount(start, minlength=num_states)
-    sums = np.zeros((num_states, rho.shape[1]))
-    np.add.at(sums, start, rho)
+    totals, counts = sums(rho, start)
     occupancy = other * len(start) + (own - other) * counts
-    first = other * rho.sum(axis=0) + (own - other) * sums
+    first = other * rho.sum(axis=0) + (own - other) * totals
     return _Statistics(occupancy, first, occupancy)
 
 
@@ -248,33 +247,28 @@ def _forward_backward(
     """Forward and backward pass over `likelihood` `(num_rows, num_stretches, num_states)`, scaled at each row.
 
     The transition matrix (1) is `loop` on the diagonal plus `(1 - loop) * priors` in each row, so that a step costs
-    num_states, not its square. Returns what lies between the warm-ups: responsibilities (19)
-    `(length, num_stretches, num_states)`, the scales, whose logarithms sum to (22), `(length, num_stretches)`, and
-    `(num_states,)` the sum of (24) over rows and stretches, without its factor 1 - loop.
+    num_states, not its square. And times the priors, what (21) knows of a row from the rows after it is what (20) knows
+    of it from the rows before it, read backwards: both passes are one, side by side. Returns what lies between the
+    warm-ups: responsibilities (19) `(length, num_stretches, num_states)`, the scales, whose logarithms sum to (22),
+    `(length, num_stretches)`, and `(num_states,)` the sum of (24) over rows and stretches, without its factor 1 - loop.
     """
-    num_rows, num_stretches, _ = likelihood.shape
     away = (1 - loop) * priors
-    forward = np.empty_like(likelihood)
-    scale = np.empty((num_rows, num_stretches, 1), likelihood.dtype)
-    joint = np.broadcast_to(priors, likelihood.shape[1:]) * likelihood[0]
-    for row in range(num_rows):  # (20)
+    both = np.stack([likelihood, likelihood[::-1]], axis=1)
+    known, joint = np.empty_like(both), np.empty_like(both)  # of a row, without it and with it
+    scale = np.empty((*both.shape[:3], 1), likelihood.dtype)
+    known[0] = priors
+    for row in range(len(both)):  # (20), (21)
         if row:
-            np.multiply(forward[row - 1], loop, out=joint)
-            joint += away
-            joint *= likelihood[row]
-        np.add.reduce(joint, axis=1, keepdims=True, out=scale[row])
-        np.divide(joint, scale[row], out=forward[row])
-    entered = np.zeros_like(joint)
-    backward = np.ones_like(joint)
-    core = range(warm_up, warm_up + length)
-    for row in range(num_rows - 1, -1, -1):  # (21)
-        forward[row] *= backward  # (19)
-        backward *= likelihood[row]
-        backward /= scale[row]
-        if row in core:
-            entered += backward
-        joint = (backward @ away)[:, None]
-        backward *= loop
-        backward += joint
+            np.multiply(joint[row - 1], loop, out=known[row])
+            known[row] += away
+        np.multiply(known[row], both[row], out=joint[row])
+        np.add.reduce(joint[row], axis=2, keepdims=True, out=scale[row])
+        joint[row] /= scale[row]
     inside = slice(warm_up, warm_up + length)
-    return forward[inside], scale[inside, :, 0], entered.sum(axis=0) * priors
+    beyond, scale = known[::-1, 1][inside], scale[inside, 0]
+    gamma = joint[inside, 0] * beyond
+    gamma /= priors
+    total = gamma.sum(axis=2, keepdims=True)
+    gamma /= total  # (19)
+    entered = (likelihood[inside] * beyond / (total * scale)).sum(axis=0)
+    return gamma, scale[..., 0], entered.sum(axis=0)

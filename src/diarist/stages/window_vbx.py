@@ -6,9 +6,9 @@
    voices the same way), taken off, and VBx with a PLDA lets the seeds that explain nothing die. Fb grows with the
    number of windows, so that short recordings are not merged.
 3. Speakers with too few windows go, and every window joins the nearest mean voice.
-4. Where the times of windows and a test of speakers are given, and the recording is as long as those that the test was
-   fitted to: the same with a weaker penalty for speakers, then those that are likely none are dropped
-   (`plausible.py`).
+4. Where the times of windows and a choice are given, and the recording is as long as those that the choice was fitted
+   to: seeds cut at two heights and a weaker penalty for speakers, then mergers down to one; of all these answers the
+   likeliest is taken (`hypotheses.py`).
 
 The evidence lower bound of VBx prefers merged solutions, so there are no restarts: it starts over-clustered and stays
 at the local optimum. VBx: Landini et al., "Bayesian HMM clustering of x-vector sequences (VBx)", 2022.
@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from diarist.core.types import Float32, Float64, Int64, SpeakerBounds
 from diarist.stages import agglomerative
 from diarist.stages.assign import centroids, sums
-from diarist.stages.plausible import SpeakerTest, drop, features_of
+from diarist.stages.hypotheses import Choice, different, features_of, merges
+from diarist.stages.pieces import stretches
 from diarist.stages.plda import Plda
 from diarist.stages.vbx import vbx
 
@@ -45,10 +46,10 @@ LEAST_SHARE = 0.1  # of `REFERENCE_WINDOWS`: Fb falls no further
 MAX_SEEDS = 512
 LENIENCE = 0.6  # factor on Fb, tried again and again until there are as many speakers as asked for
 EXACT_WINDOWS = 4096  # above, float32 is worked on
-TESTED_WINDOWS = (75, 500)  # so many windows have the recordings whose speakers are tested: about one to six minutes
-TESTED_FB = 5 / 11  # of Fb, to find too many speakers
-TESTED_MOST = 24  # speakers
-DOUBT = 0.4  # a speaker of whom it is likelier than this that they are none goes: a person split is worse than merged
+CHOSEN_WINDOWS = (6, 500)  # recordings of so many windows are answered in several ways: up to about six minutes
+WEAK = 5 / 11  # of Fb, to find too many speakers
+SECOND_CUT = 0.1  # above the threshold, seeds are cut again
+MOST_SPEAKERS = 24  # in an answer
 
 
 @dataclass(frozen=True)
@@ -65,50 +66,73 @@ class WindowVbx:
     loop: float
     centring: float
     min_cluster_size: int
-    test: SpeakerTest | None = None
+    choice: Choice | None = None
 
     def __call__(
         self, embeddings: Float32, groups: Int64, bounds: SpeakerBounds, times: Float64 | None = None
     ) -> Int64:
         """Embeddings `(num_windows, dimension)` to labels `(num_windows,)` within `bounds` where windows allow it.
 
-        `times` `(num_windows,)` are the middles of the windows in seconds, which the test of speakers needs.
+        `times` `(num_windows,)` are the middles of the windows in seconds, which a choice of answers needs.
         """
+        return self.answer(embeddings, bounds, times)[0]
+
+    def answer(
+        self, embeddings: Float32, bounds: SpeakerBounds, times: Float64 | None = None
+    ) -> tuple[Int64, float | None]:
+        """The labels of a call, and how likely their number of speakers is right; None where nothing was chosen."""
         if len(embeddings) < 2:
-            return np.zeros(len(embeddings), dtype=np.int64)
+            return np.zeros(len(embeddings), dtype=np.int64), None
         centered = self.plda.center(np.asarray(embeddings, np.float64 if len(embeddings) <= EXACT_WINDOWS else "f4"))
-        seeds = _largest(agglomerative.cluster(centered, threshold=self.threshold, linkage="average"), centered)
-        labels = None if times is None else self._tested(bounds.least, seeds, centered, embeddings, times)
-        if labels is None:
-            labels = self._at_least(bounds.least, seeds, centered, embeddings)
+        if times is not None and self.chooses(times):
+            answers, features = self.answers(centered, embeddings, times, bounds)
+            if len(answers):
+                return self._chosen(answers, features)
+        seeds = self._seeds(centered, self.threshold)
+        labels = self._at_least(bounds.least, seeds, centered, embeddings)
         if bounds.most is not None and labels.max() >= bounds.most:
             labels = merge(labels, self.plda.project(centered), bounds.most)
-        return labels
+        return labels, None
 
-    def _tested(self, least: int, seeds: Int64, centered: Array, embeddings: Float32, times: Float64) -> Int64 | None:
-        """Labels of speakers who stand the test; None where it says nothing of such a recording or finds too few."""
-        fewest, most = TESTED_WINDOWS
-        if self.test is None or not fewest <= len(embeddings) <= most or (np.diff(times) < 0).any():
-            return None  # out of order: means of windows, of a stream
-        smallest = max(1, self.min_cluster_size - 1)
-        labels = self.too_many(seeds, centered, embeddings)
-        while (number := int(labels.max()) + 1) > max(1, least):
-            doubt = self.test(self.features(labels, times, centered, embeddings))
-            if doubt.max() < DOUBT:
-                break
-            labels = drop(labels, int(doubt.argmax()), embeddings)
-        return nearest_voice(labels, embeddings, smallest) if number >= least else None
+    def chooses(self, times: Float64) -> bool:
+        """Whether windows with these middles are answered in several ways."""
+        fewest, most = CHOSEN_WINDOWS  # out of order: means of windows, of a stream
+        return self.choice is not None and fewest <= len(times) <= most and not (np.diff(times) < 0).any()
 
-    def too_many(self, seeds: Int64, centered: Array, embeddings: Float32) -> Int64:
-        """Labels under a weak penalty for speakers: more people than there are, but few who are two."""
-        smallest = max(1, self.min_cluster_size - 1)
-        labels = nearest_voice(self._refine(seeds, centered, TESTED_FB * self.Fb), embeddings, smallest)
-        return merge(labels, self.plda.project(centered), TESTED_MOST) if labels.max() >= TESTED_MOST else labels
+    def _chosen(self, answers: list[Int64], features: Float64) -> tuple[Int64, float]:
+        assert self.choice is not None
+        likely = self.choice(features)
+        chosen = answers[int(likely.argmax())]
+        number = np.array([labels.max() for labels in answers])
+        return chosen, float(likely[number == chosen.max()].sum())
 
-    def features(self, labels: Int64, times: Float64, centered: Array, embeddings: Float32) -> Float64:
-        """What the test looks at, `(num_speakers, num_features)`, in the recording's own space."""
-        projected = self.plda.project(centered, offset(labels, centered, self.centring))
-        return features_of(labels, times, np.asarray(embeddings, np.float64), projected, self.plda.psi)
+    def answers(
+        self,
+        centered: Array,
+        embeddings: Float32,
+        times: Float64,
+        bounds: SpeakerBounds,
+    ) -> tuple[list[Int64], Float64]:
+        """Labels that could be right, within `bounds`, and what tells of them, `(num_answers, num_features)`."""
+        smallest, stretch = max(1, self.min_cluster_size - 1), stretches(times)
+        found: list[Int64] = []
+        for threshold in (self.threshold, self.threshold + SECOND_CUT):
+            seeds = self._seeds(centered, threshold)
+            labels = nearest_voice(self._refine(seeds, centered, WEAK * self.Fb), embeddings, smallest)
+            if labels.max() >= MOST_SPEAKERS:
+                labels = merge(labels, self.plda.project(centered), MOST_SPEAKERS)
+            own_space = self.plda.project(centered, offset(labels, centered, self.centring))
+            fewer = merges(labels, stretch, own_space, self.plda.psi)
+            found += [labels, *fewer, *(nearest_voice(one, embeddings, smallest) for one in fewer)]
+        found = different(found)
+        projected = self.plda.project(centered, offset(found[0], centered, self.centring))
+        found = [labels for labels in found if bounds.clip(int(labels.max()) + 1) == labels.max() + 1]
+        rows, psi = np.asarray(embeddings, np.float64), self.plda.psi
+        features = [features_of(labels, stretch, rows, projected, psi) for labels in found]
+        return found, np.array(features)
+
+    def _seeds(self, centered: Array, threshold: float) -> Int64:
+        return _largest(agglomerative.cluster(centered, threshold=threshold, linkage="average"), centered)
 
     def _at_least(self, least: int, seeds: Int64, centered: Array, embeddings: Float32) -> Int64:
         """Labels of at least so many speakers: Fb falls until there are, then seeds are cut as fine as needed."""

@@ -11,10 +11,10 @@ from diarist.errors import ConfigError
 from diarist.pipelines.cluster import (
     CALIBRATIONS,
     CERTAINTY_BIAS,
-    TESTED,
+    CHOSEN,
     certainty,
+    choice_of_answers,
     clustering_of,
-    speaker_test,
     window_plda,
 )
 from diarist.pipelines.config import CALIBRATIONS as config_calibrations
@@ -79,15 +79,17 @@ def test_a_plda_ships_for_the_default_model(calibration):
     assert (np.diff(plda.psi) <= 0).all() and plda.psi[-1] > 0 and np.isfinite(plda.projection).all()
 
 
-def test_calibrations_are_of_different_speech_and_only_one_tests_speakers():
+def test_calibrations_are_of_different_speech_and_only_one_chooses_answers():
     model = PipelineConfig().embedding.model
-    assert set(CALIBRATIONS) == set(config_calibrations) and PipelineConfig().clustering.calibration in TESTED
+    assert set(CALIBRATIONS) == set(config_calibrations) and PipelineConfig().clustering.calibration in CHOSEN
     assert not np.allclose(window_plda(model, "all").mu, window_plda(model, "permissive").mu)
-    assert speaker_test(model, "all") is not None and speaker_test(model, "permissive") is None
+    assert choice_of_answers(model, "all") is not None and choice_of_answers(model, "permissive") is None
     heard, _ = evidence(200, 3)
     for calibration in CALIBRATIONS:
         chosen = clustering_of(config(clustering__calibration=calibration), 192)
-        assert chosen(heard, SpeakerBounds()).labels.shape == (200,)
+        found = chosen(heard, SpeakerBounds())
+        assert found.labels.shape == (200,) and (found.count_confidence is not None) == (calibration in CHOSEN)
+        assert found.count_confidence is None or 0 < found.count_confidence <= 1
 
 
 def test_certainty_follows_the_margin_between_the_two_nearest_voices():

@@ -12,7 +12,7 @@ import soundfile
 from diarist.models.toy import ToyEmbedding, ToySegmentation, conversation
 from diarist.simulate.config import Acoustics, SimulationConfig
 from diarist.simulate.sources import in_fold
-from diarist.stages.plausible import FEATURES, SpeakerTest
+from diarist.stages.hypotheses import FEATURES, Choice
 from diarist.stages.plda import Plda
 
 TOOLS = Path(__file__).parents[3] / "tools"
@@ -23,10 +23,10 @@ NAMES = "abcdefgh"
 def tools():
     sys.path.insert(0, str(TOOLS))
     try:
+        import fit_choice
         import fit_plda
-        import fit_speaker_test
 
-        yield fit_plda, fit_speaker_test
+        yield fit_plda, fit_choice
     finally:
         sys.path.remove(str(TOOLS))
 
@@ -34,7 +34,7 @@ def tools():
 @pytest.fixture
 def furnished(tools, monkeypatch, tmp_path):
     """The scripts with toy networks and short conversations; a folder of eight people who hum, two of them unheard."""
-    fit_plda, fit_speaker_test = tools
+    fit_plda, fit_choice = tools
     fit_plda.networks.cache_clear()
     monkeypatch.setattr(fit_plda, "load_segmentation", lambda *_, **__: ToySegmentation())
     monkeypatch.setattr(fit_plda, "load_embedding", lambda *_, **__: ToyEmbedding())
@@ -51,7 +51,7 @@ def furnished(tools, monkeypatch, tmp_path):
             sound = conversation([*silent, (0.2, 6.0 + take, name)], 7.5, seed=10 * index + take)
             soundfile.write(folder / f"{take}.wav", sound, 16_000)
     (tmp_path / "data" / "noise").mkdir()
-    yield fit_plda, fit_speaker_test
+    yield fit_plda, fit_choice
     fit_plda.networks.cache_clear()
 
 
@@ -59,8 +59,8 @@ def arguments(tmp_path, name):
     return ["toys", str(tmp_path / "data"), "--work", str(tmp_path / "work"), "-o", str(tmp_path / name), "--rank", "2"]
 
 
-def test_a_plda_and_a_test_of_speakers_are_made_and_made_again(furnished, tmp_path, capsys, monkeypatch):
-    fit_plda, fit_speaker_test = furnished
+def test_a_plda_and_a_choice_of_answers_are_made_and_made_again(furnished, tmp_path, capsys, monkeypatch):
+    fit_plda, fit_choice = furnished
     assert fit_plda.main(arguments(tmp_path, "one.npz")) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["recipe"] == "toys" and told["conversations"] == 6 and told["windows"] > 50 and told["classes"] > 6
@@ -76,13 +76,15 @@ def test_a_plda_and_a_test_of_speakers_are_made_and_made_again(furnished, tmp_pa
     def few(conversations, rank=2, without=()):  # too few people to leave some out
         return fit_plda.fit(conversations, rank)
 
-    monkeypatch.setattr(fit_speaker_test, "fit", few)
+    monkeypatch.setattr(fit_choice, "fit", few)
+    monkeypatch.setattr(fit_choice, "networks", lambda: (ToySegmentation(), ToyEmbedding()))
     folder = str(tmp_path / "work" / "toys" / "conversations")
-    assert fit_speaker_test.main([folder, "-o", str(tmp_path / "test.npz")]) == 0
-    test = SpeakerTest.load(tmp_path / "test.npz")
-    assert np.isfinite(test.weights).all() and set(json.loads(capsys.readouterr().out.splitlines()[-1])) == set(
-        FEATURES
-    )
+    assert fit_choice.main([folder, "-o", str(tmp_path / "choice.npz")]) == 0
+    choice = Choice.load(tmp_path / "choice.npz")
+    assert np.isfinite(choice.weights).all() and choice.weights.any()
+    assert set(json.loads(capsys.readouterr().out.splitlines()[-1])) == set(FEATURES)
+    assert fit_choice.main([folder, "-o", str(tmp_path / "again.npz")]) == 0  # from what was heard
+    assert (tmp_path / "choice.npz").read_bytes() == (tmp_path / "again.npz").read_bytes()
 
 
 def test_a_folder_that_is_not_there_is_told(furnished, tmp_path, capsys):
@@ -102,12 +104,22 @@ def test_whose_a_window_is(furnished):
     assert fit_plda.owner(reference, 9.0, 1.5) == (None, 0.0)
 
 
-def test_the_logistic_function_learns_what_tells(furnished):
-    _, fit_speaker_test = furnished
+def test_the_weights_learn_what_tells(furnished):
+    _, fit_choice = furnished
     rng = np.random.default_rng(0)
-    features = rng.normal(size=(2000, len(FEATURES)))
-    right = (features[:, 3] - features[:, 7] > 0).astype(float)
-    test = fit_speaker_test.fitted(features, right, np.ones(len(right)))
-    assert ((test(features) > 0.5) == right).mean() > 0.95
-    rest = np.delete(np.abs(test.weights), [3, 7])
-    assert test.weights[3] > 5 * rest.max() and -test.weights[7] > 5 * rest.max()
+    found = []
+    for _ in range(300):
+        features = rng.normal(size=(8, len(FEATURES)))
+        found.append(fit_choice.Sample(features, 0.1 * (features[:, 7] - features[:, 3] + 10)))
+    choice = fit_choice.fitted(found)
+    assert all(choice(one.features).argmax() == one.wrong.argmin() for one in found[:50])
+    rest = np.delete(np.abs(choice.weights), [3, 7])
+    assert choice.weights[3] > 5 * rest.max() and -choice.weights[7] > 5 * rest.max()
+
+
+def test_a_part_of_a_recording(furnished):
+    _, fit_choice = furnished
+    whole = fit_choice.Heard(np.eye(4, dtype="f4"), np.arange(4.0), np.array([0, 1, -1, 1]), ("a", "b"))
+    part = fit_choice.part_of(whole, np.array([False, True, False, True]))
+    assert part.owners.tolist() == [1, 1] and part.times.tolist() == [1.0, 3.0] and part.embeddings.shape == (2, 4)
+    assert fit_choice.num_right(np.array([0, 0, 1, 1]), whole.owners) == 2
