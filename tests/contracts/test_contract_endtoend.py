@@ -12,7 +12,7 @@ import pytest
 from diarist.errors import UsageError
 from diarist.models.toy import ToyEndToEnd, conversation
 
-ADAPTERS = ("toy", "nemotron", "nemotron-whole", "nemotron-onnx")
+ADAPTERS = ("toy", "nemotron", "nemotron-whole", "nemotron-onnx", "sortformer", "streaming-sortformer")
 CLOSE = 1e-5
 
 
@@ -36,6 +36,13 @@ def nemotron_file(nemotron_folder):
 def model(request):
     if request.param == "toy":
         return ToyEndToEnd()
+    if "sortformer" in request.param:
+        pytest.importorskip("nemo.collections.asr")
+        import nemo_house
+        from diarist.models import sortformer
+
+        file = request.getfixturevalue("tmp_path_factory").mktemp("sortformer") / f"{request.param}.nemo"
+        return sortformer.load(nemo_house.build(request.param, file), latency=1.04, device="cpu")
     from diarist.models.nemotron import load
 
     if request.param == "nemotron-onnx":

@@ -9,7 +9,7 @@ import pytest
 
 from diarist.core.protocols import EmbeddingModel
 from diarist.errors import UsageError
-from diarist.models.native import NativeCamPlusPlus
+from diarist.models.native import NativeCamPlusPlus, NativeResNet34
 from diarist.models.toy import conversation
 from diarist.stages.fbank import fbank, remove_mean
 
@@ -112,7 +112,9 @@ def test_same_bytes_from_threads_at_once(embedding, features, maps, weights, emb
 def test_rows_are_independent(embedding, features, maps, weights, embeddings):
     for row in range(len(features)):
         alone = embedding.frames(features[row : row + 1])
-        rounding = 1e-3 if isinstance(embedding, NativeCamPlusPlus) else 0  # torch adds up as the batch decides
+        rounding = (
+            1e-3 if isinstance(embedding, (NativeCamPlusPlus, NativeResNet34)) else 0
+        )  # torch adds up as the batch decides
         np.testing.assert_allclose(alone[0], maps[row], rtol=0, atol=rounding)
         pooled = embedding.pool(alone, weights[row : row + 1])[0]
         np.testing.assert_allclose(pooled, embeddings[row], rtol=1e-5, atol=10 * rounding)
@@ -136,3 +138,25 @@ def test_inputs_are_left_alone(embedding, features, maps, weights):
     embedding.pool(embedding.frames(features), weights)
     for array, copy in zip((features, maps, weights), before, strict=True):
         np.testing.assert_array_equal(array, copy)
+
+
+def test_deterministic(embedding, features, maps, weights, embeddings):
+    np.testing.assert_array_equal(embedding.frames(features), maps)
+    np.testing.assert_array_equal(embedding.pool(maps, weights), embeddings)
+
+
+def test_other_types_are_taken_as_numbers(embedding, features, weights):
+    for other in (features.astype(np.float64), np.rint(features).astype(np.int16)):
+        single = other.astype(np.float32)
+        np.testing.assert_array_equal(embedding.frames(other), embedding.frames(single))
+        one, two = (embedding.pool(embedding.frames(x), weights) for x in (other, single))
+        np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-5)
+        assert one.dtype == np.float32
+
+
+def test_what_is_no_number_stays_in_its_own_row(embedding, features, weights, embeddings):
+    spoilt = features.copy()
+    spoilt[0, 100] = np.nan
+    found = embedding.pool(embedding.frames(spoilt), weights)
+    assert found.shape == embeddings.shape
+    np.testing.assert_allclose(found[1:], embeddings[1:], rtol=1e-5, atol=1e-3)

@@ -20,6 +20,7 @@ from diarist.models.onnx import session
 BLOCK = 60 * SAMPLE_RATE  # samples that a file which takes any length hears at once,
 MARGIN = 2 * SAMPLE_RATE  # with so many before and after them: MarbleNet looks no further
 _PROBE = 10 * SAMPLE_RATE
+_LEAST = SAMPLE_RATE // 10  # silence fills what is shorter: a file may look at more than a frame
 _SPEECH = ("active", "speech", "prob", "vad")
 
 
@@ -65,8 +66,7 @@ class OnnxVad:
             before = min(first, margin)
             piece = samples[first - before : first + block + margin]
             num = -(-min(block, len(samples) - first) // step)
-            if self._fixed:
-                piece = np.pad(piece, (0, self._fixed - len(piece)))
+            piece = np.pad(piece, (0, max(0, (self._fixed or max(step, _LEAST)) - len(piece))))
             scores = self._run(piece)[before // step :][:num]
             found.append(np.pad(scores, (0, num - len(scores)), mode="edge" if len(scores) else "constant"))
         return np.concatenate(found)
@@ -75,7 +75,7 @@ class OnnxVad:
         """Probabilities `(num_frames,)` of one stretch of sound."""
         sound: Any = np.asarray(samples, np.float32)
         if self._input.type == "tensor(int16)":
-            sound = np.clip(np.rint(sound * 32768), -32768, 32767).astype(np.int16)
+            sound = np.clip(np.rint(np.nan_to_num(sound) * 32768), -32768, 32767).astype(np.int16)
         sound = sound.reshape((1,) * (len(self._input.shape) - 1) + (-1,))
         scores = np.asarray(self._session.run([self._output], {self._input.name: sound})[0], np.float32)
         return _probabilities(scores)
