@@ -225,10 +225,7 @@ def _difference(
     if isinstance(candidate, SegmentationModel) and isinstance(reference, SegmentationModel):
         if candidate.spec != reference.spec:
             raise WeightsError(f"the converted file would say {candidate.spec}, not {reference.spec}")
-        if not isinstance(candidate, OnnxSegmentation):  # which takes its own length only
-            candidate, reference = (cast(Any, model).resized(_SHORT) for model in (candidate, reference))
-        batch = _sound(candidate.spec.chunk)[None]
-        return compare(candidate(batch), reference(batch))
+        return _of_scores(candidate, reference)
     assert isinstance(candidate, EmbeddingModel) and isinstance(reference, EmbeddingModel)
     ours, theirs = candidate.spec, reference.spec
     if (ours.dimension, ours.window, ours.scale, ours.num_mels) != _sizes(theirs):
@@ -238,6 +235,14 @@ def _difference(
     num_maps = -(-features.shape[1] // theirs.map_stride)
     weights = np.stack([np.arange(num_maps) % 4 < 2, np.arange(num_maps) >= num_maps // 3, np.ones(num_maps)])
     return compare(*(_pooled(model, features, weights[None].astype(np.float32)) for model in (candidate, reference)))
+
+
+def _of_scores(candidate: Any, reference: Any) -> Difference:
+    """Of what two segmentation networks make of one chunk."""
+    if not isinstance(candidate, OnnxSegmentation):  # which takes its own length only
+        candidate, reference = candidate.resized(_SHORT), reference.resized(_SHORT)
+    batch = _sound(candidate.spec.chunk)[None]
+    return compare(candidate(batch), reference(batch))
 
 
 def _sizes(spec: EmbeddingSpec) -> tuple[int, str, float, int]:
