@@ -334,12 +334,15 @@ class Recorder(Listener):
         return np.asarray(masks[row[0], :num_maps], bool)
 
     def _rows(self) -> tuple[Float32, Float64, Int64]:
-        chunks = np.array(list(self._voices), np.int64)
-        spec = self.embedding.spec
-        shape = (len(chunks), self.segmentation.spec.num_local, spec.dimension)
-        self._made["local_chunks"] = chunks
-        self._made["local_embeddings"] = np.array(list(self._voices.values()), np.float32).reshape(shape)
         others, places = self.given.get("local_embeddings"), self.given.get("local_chunks")
+        chunks = list(self._voices)
+        if places is not None and set(chunks) <= set(places.tolist()):  # it may have silent chunks too
+            chunks = [int(place) for place in places]
+        shape = (self.segmentation.spec.num_local, self.embedding.spec.dimension)
+        nobody = np.full(shape, np.nan, np.float32)
+        rows = [self._voices.get(chunk, nobody) for chunk in chunks]
+        self._made["local_chunks"] = np.array(chunks, np.int64)
+        self._made["local_embeddings"] = np.array(rows, np.float32).reshape(len(chunks), *shape)
         if others is not None and places is not None:
             self._voices = {int(k): v for k, v in zip(places, others, strict=True) if k < len(self.local)}
         return super()._rows()
