@@ -122,7 +122,7 @@ def open_source(source: str, *, kind: str = "", offline: bool = False) -> Checkp
 def _file(source: str, kind: str, offline: bool) -> Path:
     path = resolve(source, offline=offline)
     if path.is_dir():
-        files = weights_in(path, kind)
+        files = weights_in(path, kind, onnx=False)
         if len(files) != 1:
             names = ", ".join(str(file.relative_to(path)) for file in files[:5]) or "none"
             raise WeightsError(f"'{source}' holds {len(files)} models ({names}): name the file, or give --model-type")

@@ -32,6 +32,10 @@ _LIBRARIES = {
     "typing",
     "wespeaker",
 }
+_BUILT_IN = (
+    *("bool", "bytes", "complex", "dict", "float", "frozenset", "int", "list"),
+    *("long", "object", "set", "str", "tuple", "unicode"),
+)
 # Types with small letters, which do nothing here either.
 _TYPES = {
     *(
@@ -39,7 +43,7 @@ _TYPES = {
         for module in ("builtins", "__builtin__")
         for name in ("bool", "dict", "float", "int", "list")
     ),
-    *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in ("object", "set", "str", "tuple")),
+    *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in _BUILT_IN),
     *(f"torch.{name}" for name in ("bfloat16", "bool", "device", "float16", "float32", "float64", "int64", "uint8")),
     "collections.defaultdict",
     "datetime.datetime",

@@ -146,14 +146,16 @@ def _file(model: str | Path, kind: str, offline: bool) -> Path:
     return found[0]
 
 
-def weights_in(folder: Path, kind: str = "") -> list[Path]:
+def weights_in(folder: Path, kind: str = "", *, onnx: bool = True) -> list[Path]:
     """The files of a folder that may be a model: ONNX files, else checkpoints; the parts of one file count as one.
+    Without `onnx`, checkpoints come first.
 
     Where there are several, those in a folder called `kind` are meant, as in pyannote's pipelines.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    found = [path for path in files if path.suffix.lower() == ".onnx"]
-    found = found or [path for path in files if path.name.lower().endswith(SUFFIXES) and not _PART.search(path.name)]
+    graphs = [path for path in files if path.suffix.lower() == ".onnx"]
+    weights = [path for path in files if path.name.lower().endswith(SUFFIXES) and not _PART.search(path.name)]
+    found = (graphs or weights) if onnx else (weights or graphs)
     found = [path for path in found if path.parent.name != "plda"]
     whole = [path for path in found if path.name == "model.safetensors"]
     found = [

@@ -172,6 +172,14 @@ def test_what_cannot_be(tmp_path, source, options, message):
         convert(source("resnet"), **options)
 
 
+def test_a_folder_with_both(tmp_path, source):
+    """As WeSpeaker's on the hub: the checkpoint is converted, and the ONNX file is run."""
+    convert(source("resnet"), output=tmp_path / "both" / "voxceleb.onnx")
+    (tmp_path / "both" / "avg_model.npz").write_bytes((tmp_path / "resnet.npz").read_bytes())
+    assert convert(str(tmp_path / "both"), output=tmp_path / "out").facts["architecture"] == "resnet34"
+    assert isinstance(load_embedding(tmp_path / "both"), OnnxEmbedding)
+
+
 def test_sources_that_are_none(tmp_path, source):
     convert(source("resnet"), output=tmp_path / "a.onnx")
     with pytest.raises(UsageError, match="is an ONNX file, which runs as it is"):

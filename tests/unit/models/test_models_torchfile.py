@@ -1,5 +1,8 @@
+import argparse
 import collections
+import datetime
 import io
+import pathlib
 import pickle
 import struct
 import subprocess
@@ -11,7 +14,7 @@ import pytest
 
 from diarist.errors import WeightsError
 from diarist.models.fetch import fetch
-from diarist.models.torchfile import read_state_dict
+from diarist.models.torchfile import read_checkpoint, read_state_dict
 
 
 class Storage:
@@ -281,3 +284,39 @@ def test_real_weights_without_torch(name, count):
     for key, value in expected.items():
         assert read[key].dtype == value.numpy().dtype
         np.testing.assert_array_equal(read[key], value.numpy(), err_msg=key)
+
+
+def test_reads_what_training_programs_write(path):
+    """Objects of torch, numpy and the standard library beside the tensors, as their own pickles are."""
+    torch = pytest.importorskip("torch")
+    np_float, np_int = np.float64(0.25), np.int64(7)
+    linear = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.Adam(linear.parameters())
+    linear(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    beside = {
+        "epoch": 3,
+        "loss": np_float,
+        "step": np_int,
+        "history": np.arange(3.0),
+        "version": torch.__version__,
+        "dtype": torch.float32,
+        "device": torch.device("cpu"),
+        "size": torch.Size([2, 3]),
+        "where": pathlib.PurePosixPath("/data"),
+        "when": datetime.datetime(2024, 1, 2, tzinfo=None),
+        "took": datetime.timedelta(seconds=3),
+        "settings": argparse.Namespace(lr=0.1),
+        "counts": collections.defaultdict(int, a=1),
+        "names": {"a", "b"},
+        "raw": b"\x00\xff",
+        "optimizer_states": [optimizer.state_dict()],
+        "callbacks": {torch.nn.ReLU: {"best": None}},
+    }
+    torch.save({"state_dict": linear.state_dict(), **beside}, path)
+    tensors, read = read_checkpoint(path)
+    assert list(tensors) == ["weight", "bias"]
+    np.testing.assert_array_equal(tensors["weight"], linear.weight.detach().numpy())
+    assert (read["epoch"], read["loss"], read["step"], read["raw"]) == (3, 0.25, 7, b"\x00\xff")
+    assert read["settings"].state == {"lr": 0.1} and read["counts"].content == {"a": 1}
+    assert set(read) == set(beside)
