@@ -51,6 +51,13 @@ def _on_openvino(make: Callable[..., Any]) -> Callable[[Any], Any]:
     return lambda given: make(given, open=openvino.opener("cpu"))
 
 
+def _of_nemo(load: Callable[..., Any], name: str, request: pytest.FixtureRequest) -> Any:
+    import nemo_house
+
+    file = request.getfixturevalue("tmp_path_factory").mktemp("nemo") / f"{name}.nemo"
+    return load(nemo_house.build(name, file), device="cpu")
+
+
 SEGMENTATION = [
     _adapter("toy", lambda _: ToySegmentation()),
     _adapter("pyannet-float32", _of("pyannet_tensors", PyanNet)),
@@ -83,6 +90,9 @@ EMBEDDING = [
     _adapter("resnet34-openvino", _of("resnet_tensors", _on_openvino(ResNet34)), needs="openvino"),
     _adapter("onnx-file", _of("embedding_file", OnnxEmbedding)),
     _adapter("openvino-file", _of("embedding_file", _on_openvino(OnnxEmbedding)), needs="openvino"),
+    _adapter(
+        "nemo-titanet", lambda request: _of_nemo(load_embedding, "titanet", request), needs="nemo.collections.asr"
+    ),
     _adapter("custom", lambda _: custom.embedding(_mean, takes="features", min_duration=0.05)),
     _adapter("weights-int8", lambda _: load_embedding(), weights=True),
 ]
@@ -91,6 +101,10 @@ VAD = [
     _adapter("function", lambda _: FrameClassifier(_energy, Axis(160, 160))),
     _adapter("segmentation", lambda _: SegmentationVad(ToySegmentation())),
     _adapter("onnx-file", _of("vad_file", OnnxVad)),
+    _adapter("nemo-windows", lambda request: _of_nemo(load_vad, "marblenet", request), needs="nemo.collections.asr"),
+    _adapter(
+        "nemo-frames", lambda request: _of_nemo(load_vad, "frame-marblenet", request), needs="nemo.collections.asr"
+    ),
     _adapter("silero", lambda _: load_vad("silero"), weights=True),
     _adapter("marblenet", lambda _: load_vad("marblenet", accept_licence=True), weights=True),
 ]

@@ -24,7 +24,7 @@ from diarist.stages.fbank import fbank, remove_mean
 BLOCK = 10 * SAMPLE_RATE  # samples that the trunk hears at once
 GROUP = 64  # windows that are pooled together
 AHEAD = 16  # blocks that are begun before they are needed
-EDGE = 1e-3  # samples by which a difference of times may be rounded
+EDGE = 1e-3  # samples by which seconds may be rounded
 
 
 @runtime_checkable

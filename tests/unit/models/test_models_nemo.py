@@ -256,8 +256,8 @@ def test_the_cpu_allocates_no_cuda(files, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)  # NeMo asks for its number, whatever the device
     monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: pytest.fail("CUDA was asked for"))
-    model = load_embedding(files["titanet"], device="cpu")
-    assert {parameter.device.type for parameter in model._network.parameters()} == {"cpu"}
+    network, _ = nemo.restored(files["titanet"], (nemo.SPEAKER,), device="cpu")
+    assert {parameter.device.type for parameter in network.parameters()} == {"cpu"}
 
 
 def test_core_does_not_import_nemo():
