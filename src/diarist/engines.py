@@ -21,7 +21,7 @@ from diarist.errors import UsageError
 from diarist.pipelines import auto_presets, nemo_own_presets, nemo_presets, presets
 from diarist.pipelines.auto_presets import AutoConfig
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
-from diarist.pipelines.endtoend_presets import NEMOTRON, SORTFORMER, EndToEndConfig, Presets
+from diarist.pipelines.endtoend_presets import NEMOTRON, NO_VOICES, SORTFORMER, EndToEndConfig, Presets
 from diarist.pipelines.nemo_presets import NemoStyleConfig
 from diarist.pix2seq import presets as pix2seq_presets
 from diarist.pix2seq.config import Pix2SeqConfig
@@ -142,9 +142,16 @@ def _end_to_end(name: str, presets: Presets) -> Engine:
         presets.default,
         presets.resolve,
         make,
-        lambda config: [config.embedding.model],
+        _end_to_end_weights,
         extra=extra,
     )
+
+
+def _end_to_end_weights(config: EndToEndConfig) -> list[str]:
+    from diarist.models.endtoend import parts
+
+    voices = config.embedding.model
+    return [parts(config.network.model)[1], *([] if voices == NO_VOICES else [voices])]
 
 
 _END_TO_END = {

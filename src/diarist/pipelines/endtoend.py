@@ -139,7 +139,7 @@ class EndToEndDiarizer:
                     voices.model,
                     precision=voices.precision,  # type: ignore[arg-type]
                     backend=runtime.backend,
-                    device=runtime.device,
+                    device="cpu" if runtime.backend == "onnx" else runtime.device,
                     offline=runtime.offline,
                 )
             return self._model, self._embedding
