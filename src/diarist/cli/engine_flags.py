@@ -57,7 +57,8 @@ def add_speech(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--vad",
         metavar="MODEL|FILE",
-        help="who says where there is speech: silero, segmentation, marblenet, an ONNX file; or a file of stretches "
+        help="who says where there is speech: silero, segmentation, marblenet, a name of NeMo, an ONNX or .nemo file; "
+        "or a file of stretches "
         f"({', '.join(SPEECH_FILES)}); or '{ORACLE}': the RTTM that the manifest names, or beside the recording",
     )
     group.add_argument("--manifest", metavar="FILE", help="NeMo's list of recordings: a JSON object a line")

@@ -36,7 +36,7 @@ class SegmentationConfig:
 class EmbeddingConfig:
     """What each voice sounds like."""
 
-    model: str = option("campplus-zh-en", "catalogue name, ONNX file or hub id of the embedding model")
+    model: str = option("campplus-zh-en", "name, ONNX or .nemo file, or hub id of the embedding model")
     precision: str = option("int8", "arithmetic of the embedding model", choices=PRECISIONS)
     rows: str = option(
         "windows",

@@ -24,7 +24,9 @@ DEFAULT = "general"
 class VadConfig:
     """Where anybody talks."""
 
-    model: str = option("silero", "silero, segmentation, marblenet, or an ONNX file that hears speech")
+    model: str = option(
+        "silero", "silero, segmentation, marblenet, a name of NeMo, an ONNX or .nemo file that hears speech"
+    )
     window_length_in_sec: float = option(0.63, "seconds that a probability is smoothed over", low=0.01, high=10.0)
     shift_length_in_sec: float = option(0.08, "seconds from one probability to the next", low=0.01, high=1.0)
     smoothing: str = option("none", "how windows that overlap are joined", choices=("none", "mean", "median"))
@@ -67,7 +69,7 @@ class CountingConfig:
 class EmbeddingModelConfig:
     """What a voice sounds like."""
 
-    model: str = option("campplus-zh-en", "catalogue name, ONNX file or hub id of the embedding model")
+    model: str = option("campplus-zh-en", "name, ONNX or .nemo file, or hub id of the embedding model")
     precision: str = option("int8", "arithmetic of the embedding model", choices=PRECISIONS)
 
 
