@@ -6,6 +6,7 @@ is read from its bytes, which network from its tensors. Where the file says what
 
 from __future__ import annotations
 
+import struct
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -100,7 +101,7 @@ def _is_npz(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, NotImplementedError):
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError, struct.error):
         return False
     return bool(names) and all(name.endswith(".npy") for name in names)
 

@@ -233,3 +233,10 @@ def test_a_byte_that_fell_over(tmp_path, form, resnet_tensors):
             assert "\n" not in str(error)
             continue
         assert all(isinstance(value, np.ndarray) for value in tensors.values())
+
+
+@pytest.mark.parametrize("suffix", ["bin", "npz"])
+def test_names_in_no_encoding(tmp_path, suffix):
+    path = tmp_path / f"x.{suffix}"
+    path.write_bytes(npz.dumps({"é": np.ones(3, "f4")}, {}).replace("é".encode(), b"\xb3\xb3"))
+    refused(path, checkpoints.read)
