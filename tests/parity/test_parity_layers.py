@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from diarist.models import mlx, torch
+from diarist.models.campplus import CamPlusPlus
 from diarist.models.checkpoint import read
 from diarist.models.fetch import fetch
 from diarist.models.pyannet import PyanNet
@@ -226,3 +227,23 @@ def test_half_precision_on_real_speech(both, speech, resnet_tensors):
     model = ResNet34(resnet_tensors)
     whole = model.pool(model.frames(features), np.ones((1, 1, -(-features.shape[1] // 8)), np.float32))[:, 0]
     assert compare(half, whole).cosine > HALF
+
+
+@pytest.mark.weights
+def test_campplus_on_real_speech(both, speech):
+    """Trained weights; float32 in torch and MLX, and half precision in MLX."""
+    from diarist.models.nets.mlx.campplus import CamPlusPlus as MlxCamPlusPlus
+
+    mx, tensors = both[1], read(fetch("campplus-zh-en")).tensors
+    features = remove_mean(fbank(speech[160_000:192_240]))[None]
+    reference = CamPlusPlus(tensors)
+    maps = reference.frames(features)
+    weights = np.ones((1, 1, maps.shape[1]), np.float32)
+    embedding = reference.pool(maps, weights)
+    for model in (torch.embedding(tensors, "cpu"), mlx.embedding(tensors)):
+        ours = model.frames(features)
+        assert correlation(ours, maps) > CORRELATION
+        assert compare(model.pool(ours, weights), embedding).cosine > CORRELATION
+    network = MlxCamPlusPlus.like(tensors, mx.float16)
+    half = np.array(network.frames(mx.array(features).astype(mx.float16)).astype(mx.float32))
+    assert compare(reference.pool(half, weights), embedding).cosine > HALF
