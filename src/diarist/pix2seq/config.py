@@ -74,6 +74,9 @@ class DecodeConfig:
     top_p: float = option(1.0, "only the likeliest tokens that make up this probability (sample)", low=0.0, high=1.0)
     beams: int = option(4, "sequences kept at each step (beam)", low=1, high=64)
     seed: int = option(0, "of the random numbers (sample)", low=0)
+    activity: float = option(
+        1.0, "weight of what the audio tokens alone say of who talks, in choosing a turn's speaker", low=0.0, high=10.0
+    )
     max_turns: int = option(
         120, "at most so many turns in a window, those of known speakers included", low=1, high=2000
     )

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 from scipy.special import softmax
+from torch.nn import functional as F
 
 from diarist.core.types import Float64, Int64
 from diarist.errors import UsageError
@@ -85,6 +86,7 @@ class _Writer:
         for row, one in enumerate(given):
             self.forced[row, : len(one.ids)] = one.ids
         self.grammar = Grammar(vocabulary, len(given), most, last)
+        self.heard = None if cache.activity is None or not config.activity else _Heard(model, cache.activity)
         self.random = [np.random.default_rng((config.seed, row)) for row in range(len(given))]
         self.ids = np.zeros((len(given), 0), np.int64)
         self.certainty = np.zeros((len(given), 0))
@@ -162,8 +164,20 @@ class _Writer:
         new = self.vocabulary.first_label + self.grammar.used
         rows = np.flatnonzero(new < self.vocabulary.size)
         logits[rows, new[rows]] += self.newcomer
+        if self.heard is not None:
+            self._listen(logits)
         logits[~self.grammar.allowed()] = -np.inf
         return np.asarray(softmax(logits, axis=1))
+
+    def _listen(self, logits: Float64) -> None:
+        """Where a speaker comes next, multiply the chances with those that the audio tokens of the turn give."""
+        assert self.heard is not None
+        beams = len(self.ids) // len(self.forced)
+        for row in np.flatnonzero(self.grammar.phase == 2):
+            start, end = (
+                self.vocabulary.time_step * float(edge[row]) for edge in (self.grammar.start, self.grammar.end)
+            )
+            logits[row, self.vocabulary.labels] += self.config.activity * self.heard(row // beams, start, end)
 
     def _likeliest(self, probabilities: Float64) -> Int64:
         """The end where it is likelier than that there is another turn, or else the likeliest token."""
@@ -183,6 +197,21 @@ class _Writer:
         drawn = np.array([one.random() for one in self.random])[:, None] * total[:, -1:]
         place = (total <= drawn).sum(axis=1)
         return np.take_along_axis(order, place[:, None], axis=1)[:, 0]
+
+
+class _Heard:
+    """What the audio tokens say of who talks: `activity` `(batch, num_audio, num_speakers)` in log-odds."""
+
+    def __init__(self, model: Pix2Seq, activity: torch.Tensor) -> None:
+        spacing = model.embed_audio.stride * model.audio.step
+        chances = F.logsigmoid(activity.float()).cpu().double().numpy() * spacing
+        self.edges = model.audio.first + (np.arange(chances.shape[1] + 1) - 0.5) * spacing
+        self.sums = np.pad(chances.cumsum(axis=1), ((0, 0), (1, 0), (0, 0)))
+
+    def __call__(self, row: int, start: float, end: float) -> Float64:
+        """Mean log-probability `(num_speakers,)` that each talks, from second `start` to `end` of a window."""
+        sums = [np.interp([start, end], self.edges, of_one) for of_one in self.sums[row].T]
+        return np.array([after - before for before, after in sums]) / (end - start)
 
 
 def near(probabilities: Float64, vocabulary: Vocabulary) -> Float64:

@@ -101,6 +101,7 @@ class Cache:
     def __init__(self, heard: Tensor, room: int) -> None:
         self.heard, self.room = heard, room  # (b, a), True where there is sound
         self.pointed = torch.empty(0)  # (b, n + 1, POINTER): what can be pointed at, a key for each time
+        self.activity: Tensor | None = None  # as `Output.activity`, of the sequences that were heard
         self.audio = torch.empty(0)  # (b, a, d): audio tokens before the first block, without their times
         self.ids = torch.full((len(heard), 0), PAD, device=heard.device)  # (b, written)
         self.voices = torch.empty(len(heard), 0, POINTER + 1, device=heard.device)  # of each turn token: see `_who`
@@ -256,7 +257,9 @@ class Pix2Seq(nn.Module):
         turn = self._turning(self._middles(x))
         for block in self.blocks:
             x = block(x, turn, mask, cache)
-        cache.pointed = self._pointed(self.norm(x), heard)
+        x = self.norm(x)
+        cache.pointed = self._pointed(x, heard)
+        cache.activity = None if self.say_activity is None else self.say_activity(x)
         return cache
 
     def write(self, cache: Cache, ids: Tensor) -> Tensor:

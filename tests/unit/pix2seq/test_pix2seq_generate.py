@@ -17,7 +17,7 @@ from diarist.pix2seq.model import Pix2Seq
 from diarist.pix2seq.tokens import EOS, START, Grammar, Vocabulary, check
 
 SMALL = ModelConfig(max_seconds=10.0, time_step=0.1, num_speakers=3, layers=2, d_model=32, heads=2, frequencies=8)
-DECODE = DecodeConfig(max_turns=6)
+DECODE = DecodeConfig(max_turns=6, activity=0.0)
 METHODS = {
     "greedy": DECODE,
     "beam": dataclasses.replace(DECODE, method="beam", beams=3),
@@ -159,6 +159,25 @@ def test_what_is_known_must_keep_to_the_grammar(model: Pix2Seq) -> None:
     turns = [Turn(i, i + 0.5, "a") for i in range(9)]
     with pytest.raises(UsageError, match="9 turns are given, which leaves no room in 6"):
         generate(model, features, lengths, DECODE, given=[Given(model.vocabulary.encode(turns)[:-1])])
+
+
+def test_the_audio_tokens_have_a_say_in_who_it_is(model: Pix2Seq) -> None:
+    features, lengths = sound()
+    heard = Pix2Seq(SMALL, model.audio)
+    heard.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        heard.say_activity.weight.zero_()
+        heard.say_activity.bias.copy_(torch.tensor([-30.0, 30.0, 30.0]))  # never the first one, where another can be
+    given = [Given(model.vocabulary.encode([])[:-1], until=seconds) for seconds in lengths / 10]
+    config = dataclasses.replace(DECODE, activity=10.0)
+    told = generate(heard, features, lengths, config, given=given)
+    for one in told:
+        assert one.turns[0].speaker == "SPEAKER_00"  # there is no other
+        free = [t for before, t in zip(one.turns[1:], one.turns[2:], strict=False) if t.start > before.end]
+        assert all(t.speaker != "SPEAKER_00" for t in free)
+    assert sum(len(one.turns) for one in told) > 6
+    plain = [generate(one, features, lengths, DECODE, given=given) for one in (model, heard)]
+    assert [o.ids.tolist() for o in plain[0]] == [o.ids.tolist() for o in plain[1]] != [o.ids.tolist() for o in told]
 
 
 def test_newcomers_are_as_likely_as_one_says(model: Pix2Seq) -> None:
