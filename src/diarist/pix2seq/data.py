@@ -26,6 +26,7 @@ from diarist.errors import InputError, UsageError
 from diarist.formats import rttm
 from diarist.pix2seq.augment import augment
 from diarist.pix2seq.config import AudioSpec, ModelConfig, PromptConfig
+from diarist.pix2seq.frontends.disturbance import Disturbance
 from diarist.pix2seq.train_config import DataConfig
 from diarist.simulate.config import SimulationConfig
 from diarist.simulate.conversation import simulate
@@ -41,7 +42,6 @@ class FrontEnd(Protocol):
     """What data needs of a front end; see `frontends`."""
 
     name: str
-    hop: int
 
     @property
     def spec(self) -> AudioSpec:
@@ -52,16 +52,9 @@ class FrontEnd(Protocol):
         """The part that can be kept."""
         ...
 
-    def window(
-        self, heard: Heard, start: int, num_samples: int, rng: np.random.Generator | None = None, noise: float = 0.0
-    ) -> Any:
-        """Tokens of a window; with `rng`, disturbed by `noise`."""
+    def window(self, heard: Heard, start: int, num_samples: int, disturbance: Disturbance | None = None) -> Any:
+        """Tokens of a window, as they are or disturbed."""
         ...
-
-    def fitting(self, num_samples: int) -> int:
-        """The nearest length that a window may have."""
-        ...
-
 
 @dataclass(frozen=True)
 class Part:
@@ -110,12 +103,15 @@ class Examples:
         while True:
             real = bool(self.recordings) and rng.random() < self.config.real
             made = self.num_made(number)
+            oldest = max(0, made - self.config.recent) if self.config.recent else 0
             if real:
                 parts = self.recording(int(rng.integers(len(self.recordings))), int(rng.integers(VARIANTS)))
             else:
-                oldest = max(0, made - self.config.recent) if self.config.recent else 0
                 parts = self.conversation(int(rng.integers(oldest, made)))
-            example = self._cut(parts[int(rng.integers(len(parts)))], rng)
+            example = self._cut(parts[int(rng.integers(len(parts)))], self._length(rng), rng)
+            if not real and rng.random() < self.config.spliced:
+                after = self.conversation(int(rng.integers(oldest, made)))
+                example = self._spliced(example, after[int(rng.integers(len(after)))], rng)
             if len({turn.speaker for turn in example.turns}) <= self.model.num_speakers:
                 return example
 
@@ -175,17 +171,35 @@ class Examples:
                 (self._cache / f"{old}.npz").unlink(missing_ok=True)
         return parts
 
-    def _cut(self, part: Part, rng: np.random.Generator) -> Example:
-        """A window of a part, at random."""
-        length = round(self.model.max_seconds * SAMPLE_RATE)
-        if rng.random() < self.config.shorter:
-            least = min(self.config.min_seconds, self.model.max_seconds)
-            length = self.front.fitting(round(float(rng.uniform(least, self.model.max_seconds)) * SAMPLE_RATE))
-        length = min(length, part.num_samples)
-        start = int(rng.integers((part.num_samples - length) // self.front.hop + 1)) * self.front.hop
+    def _length(self, rng: np.random.Generator) -> int:
+        """Samples of a window."""
+        longest = self.model.max_seconds
+        if rng.random() >= self.config.shorter:
+            return round(longest * SAMPLE_RATE)
+        return round(float(rng.uniform(min(self.config.min_seconds, longest), longest)) * SAMPLE_RATE)
+
+    def _cut(self, part: Part, length: int, rng: np.random.Generator) -> Example:
+        """A window of a part, at random, played faster or slower."""
+        low, high = self.config.tempo[0], self.config.tempo[-1]
+        speed = math.exp(rng.uniform(math.log(low), math.log(high))) if rng.random() < 0.8 else 1.0
+        length = min(length, int(part.num_samples / speed))
+        start = int(rng.integers(part.num_samples - int(length * speed) + 1))
         seconds = length / SAMPLE_RATE
-        turns = cropped(part.turns, start / SAMPLE_RATE, min(seconds, self.model.max_seconds))
-        return Example(self.front.window(part.heard, start, length, rng, self.config.voice_noise), turns, seconds)
+        turns = cropped(part.turns, start / SAMPLE_RATE, min(seconds, self.model.max_seconds) * speed)
+        moved = tuple(replace(turn, start=turn.start / speed, end=turn.end / speed) for turn in turns)
+        heard = self.front.window(part.heard, start, length, Disturbance(rng, self.config.voice_noise, speed))
+        return Example(heard, moved, seconds)
+
+    def _spliced(self, before: Example, part: Part, rng: np.random.Generator) -> Example:
+        """The beginning of an example, and then another conversation."""
+        num = len(before.features)
+        first = int(rng.integers(num // 4, num - num // 4)) if num >= 4 else num
+        at = first * before.seconds / num
+        left = round((before.seconds - at) * SAMPLE_RATE)
+        after = self._cut(part, left, rng)
+        turns = [replace(t, start=t.start + at, end=t.end + at) for t in after.turns]
+        sound = np.concatenate([before.features[:first], after.features[: num - first]])
+        return Example(sound, tuple(sorted([*cropped(before.turns, 0.0, at), *turns])), at + after.seconds)
 
     def _mark(self) -> str:
         """A name for all that changes what is kept."""

@@ -67,6 +67,8 @@ class DataConfig:
     most: int = option(0, "at most so many conversations are made; 0 for no end", low=0)
     recent: int = option(0, "examples come from so many conversations made last; 0 for all, which are kept", low=0)
     cache: str = option("", "folder that keeps what the front end heard; empty for one in the output folder")
+    tempo: tuple[float, ...] = option((0.8, 1.25), "how many times as fast what was heard is played (range)")
+    spliced: float = option(0.3, "share of the examples that end in another conversation", low=0.0, high=1.0)
     voice_noise: float = option(
         0.3, "what is added to voices (frames), in units of the PLDA's noise", low=0.0, high=10.0
     )
@@ -76,6 +78,7 @@ class DataConfig:
     def __post_init__(self) -> None:
         check_range(self, "speakers", 1, 100)
         check_range(self, "conversation", 10.0, 3600.0)
+        check_range(self, "tempo", 0.5, 2.0)
         for name, low, high in (
             ("interruptions", 0.0, 1.0),
             ("silence", 0.0, 60.0),

@@ -8,7 +8,8 @@ voice is that of a few seconds around the token, not of the whole chunk, in whic
 one. A token then tells the two most active local speakers: how active in each of twenty frames, and with which voice.
 Who is the same as whom over the recording is left to the transformer.
 
-Training adds noise to voices, more to those heard for less, and loses some.
+Training plays what was heard faster or slower, mirrors the space of voices, adds noise to them, more to those heard
+for less, and loses some.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from diarist.core.time import SAMPLE_RATE, Axis
 from diarist.core.types import Float32, Int64
 from diarist.models.load import load_embedding, load_segmentation
 from diarist.pix2seq.config import AROUND, AudioSpec
+from diarist.pix2seq.frontends.disturbance import Disturbance
 from diarist.stages import powerset, segment
 from diarist.stages.embed import at_maps, unit_rows
 from diarist.stages.fbank import FRAMES as FBANK
@@ -37,13 +39,13 @@ SUBFRAMES = 20  # frames of the segmentation network in a token
 RANKS = 2  # local speakers that a token tells
 FRAME = 270  # samples between two frames of the segmentation network
 HOP = 296  # frames between two chunks: 4.995 s
-CHUNK = 10 * SAMPLE_RATE  # samples that the segmentation network hears at once
 SLACK = 0.25  # seconds at the end that may lie in no chunk
 BLOCK = 1000  # fbank frames that the embedding trunk hears at once
 LEAST = 0.25  # seconds alone; a voice heard alone for less is told from where others talk too
 SATURATED = 5.0  # seconds of a voice after which more count for no more
 
 LOST = 0.05  # in training: share of the voices that are lost,
+MIRRORED = 0.7  # of the examples whose voices are mirrored, so that voices are compared and not known,
 SINGLE = 0.1  # and of the examples in which every instant is told by one chunk
 
 Heard = Mapping[str, NDArray[Any]]
@@ -53,7 +55,6 @@ class FramesFrontEnd:
     """Sound at 16 kHz to tokens; see the head of the file. The networks are loaded at the first call."""
 
     name = "frames"
-    hop = HOP * FRAME  # windows of what has been heard begin at a multiple of so many samples
     rate = SAMPLE_RATE / (SUBFRAMES * FRAME)  # tokens a second
     channels = (RANKS + 2) * SUBFRAMES + RANKS * (NUM_VOICE + 1)
 
@@ -70,10 +71,6 @@ class FramesFrontEnd:
         """How many tokens so many samples give."""
         return -(-num_samples // (SUBFRAMES * FRAME))
 
-    def fitting(self, num_samples: int) -> int:
-        """The length nearest to so many samples of a window that chunks on the grid cover to its end."""
-        return CHUNK + max(0, round((num_samples - CHUNK) / self.hop)) * self.hop
-
     def __call__(self, samples: Float32) -> Float32:
         """Sound `(num_samples,)` at 16 kHz to `(num_tokens, channels)`."""
         return self.window(self.hear(samples), 0, len(samples))
@@ -88,7 +85,7 @@ class FramesFrontEnd:
         segmentation, embedding, _ = self._loaded()
         chunk = segmentation.spec.chunk
         starts = _starts(len(samples), chunk)
-        chunks = Axis(chunk, self.hop)
+        chunks = Axis(chunk, HOP * FRAME)
         regular = segment.cut(samples, 0, len(starts) - 1, chunks) if len(starts) > 1 else np.zeros((0, chunk), "f4")
         last = segment.cut(samples, int(starts[-1]) * FRAME, 1, chunks)
         scores = np.concatenate([segmentation(part) for part in (regular, last) if len(part)])
@@ -107,28 +104,27 @@ class FramesFrontEnd:
         heard: Heard,
         start: int,
         num_samples: int,
-        rng: np.random.Generator | None = None,
-        noise: float = 0.3,
+        disturbance: Disturbance | None = None,
     ) -> Float32:
-        """Tokens of `num_samples` samples from sample `start`, a multiple of `hop`: `(num_tokens, channels)`.
+        """Tokens of `num_samples` samples from sample `start` on: `(num_tokens, channels)`.
 
-        Only chunks that lie in the window tell of it. With `rng`, as in training: what is added to a voice has a
-        standard deviation of `noise`, in units of the noise that the PLDA knows, less where it was heard for longer.
+        Only chunks that lie in the window tell of it; in training, with a `disturbance`, all that reach into it.
         """
-        num_tokens = self.num_tokens(num_samples)
-        first = start // FRAME
-        starts = np.asarray(heard["starts"])
+        num_tokens, starts = self.num_tokens(num_samples), np.asarray(heard["starts"])
+        speed = disturbance.speed if disturbance is not None else 1.0
+        frames = np.arange(num_tokens)[:, None] * SUBFRAMES - 1 + np.arange(SUBFRAMES)  # (num_tokens, SUBFRAMES)
+        frames = np.rint(frames * speed + start / FRAME).astype(np.int64)
+        slack = heard["scores"].shape[1] if disturbance is not None else 0
         size = heard["scores"].shape[1]
-        inside = (starts >= first) & (starts + size <= first + num_tokens * SUBFRAMES + SUBFRAMES)
+        inside = (starts >= frames[0, 0] + 1 - slack) & (starts + size <= frames[-1, -1] + SUBFRAMES + slack)
         if not inside.any():  # shorter than a chunk
-            inside = starts == starts[np.argmin(np.abs(starts - first))]
-        members = powerset.mapping(3, 2).astype(np.float32)
+            inside = starts == starts[np.argmin(np.abs(starts - frames[0, 0]))]
         scores = heard["scores"][inside].astype(np.float32) / 255
         voices, seconds = heard["voices"][inside].astype(np.float32), heard["seconds"][inside].copy()
         single = False
-        if rng is not None:
-            voices, seconds, single = _disturbed(voices, seconds, rng, noise)
-        return _tokens(scores, members, voices, seconds, starts[inside] - first, num_tokens, single)
+        if disturbance is not None:
+            voices, seconds, single = _disturbed(voices, seconds, disturbance)
+        return _tokens(scores, voices, seconds, starts[inside], frames, single)
 
     def _loaded(self) -> tuple[SegmentationModel, EmbeddingModel, Plda]:
         if self._models is None:
@@ -196,30 +192,26 @@ def _voices(
     return voices, seconds
 
 
-def _disturbed(
-    voices: Float32, seconds: Float32, rng: np.random.Generator, noise: float
-) -> tuple[Float32, Float32, bool]:
-    """Voices with noise, the more the shorter they are, and some lost; whether instants are told by one chunk only."""
-    deviation = noise * 0.63 / np.sqrt(1 + seconds[..., None])  # of 1.5 s, the PLDA's noise is 1
+def _disturbed(voices: Float32, seconds: Float32, disturbance: Disturbance) -> tuple[Float32, Float32, bool]:
+    """Voices mirrored in half of their dimensions, with noise, the more the shorter they are, and some lost; whether
+    instants are told by one chunk only."""
+    rng = disturbance.rng
+    deviation = disturbance.noise * 0.63 / np.sqrt(1 + seconds[..., None])  # of 1.5 s, the PLDA's noise is 1
     voices = voices + ((seconds[..., None] > 0) * rng.normal(size=voices.shape) * deviation).astype(np.float32)
     seconds = seconds * (rng.random(seconds.shape) >= LOST)
+    if rng.random() < MIRRORED:
+        voices = voices * rng.choice(np.array([-1, 1], np.float32), NUM_VOICE)
     return voices, seconds, bool(rng.random() < SINGLE)
 
 
 def _tokens(
-    scores: Float32,
-    members: Float32,
-    voices: Float32,
-    seconds: Float32,
-    starts: Int64,
-    num_tokens: int,
-    single: bool,
+    scores: Float32, voices: Float32, seconds: Float32, starts: Int64, frames: Int64, single: bool
 ) -> Float32:
-    """What chunks say, `(num_chunks, ...)`, as tokens `(num_tokens, channels)`; starts in frames of the window."""
-    num_frames, num_local = scores.shape[1], members.shape[1]
+    """What chunks that begin at frames `starts` say of `frames` `(num_tokens, SUBFRAMES)`: `(num_tokens, channels)`."""
+    members = powerset.mapping(3, 2).astype(np.float32)
+    num_tokens, num_frames, num_local = len(frames), scores.shape[1], members.shape[1]
     local = scores @ members  # (num_chunks, num_frames, num_local)
     sums = np.stack([1 - scores[..., 0], scores[..., members.sum(axis=1) > 1].sum(axis=-1)], axis=-1)
-    frames = np.arange(num_tokens)[:, None] * SUBFRAMES - 1 + np.arange(SUBFRAMES)  # (num_tokens, SUBFRAMES)
     main, other = _views(starts, num_frames, frames, single)
     permutations = [_matched(local[i], local[i + 1], int(starts[i + 1] - starts[i])) for i in range(len(starts) - 1)]
     order = _order(main, other, permutations, num_local)  # (num_tokens, num_local)
@@ -229,7 +221,8 @@ def _tokens(
     two = np.take_along_axis(two, np.repeat(order[:, None], SUBFRAMES, axis=1), axis=2)
     activity = (one + both * two) / (1 + both)
     summed = (sums[main[:, None], at[0]] + both * sums[other[:, None], at[1]]) / (1 + both)
-    nearest = [np.clip((frames[:, 0] - starts[view]) // SUBFRAMES, 0, voices.shape[1] - 1) for view in (main, other)]
+    middles = frames[:, SUBFRAMES // 2]
+    nearest = [np.clip((middles - starts[view]) // SUBFRAMES, 0, voices.shape[1] - 1) for view in (main, other)]
     long = np.take_along_axis(seconds[other, nearest[1]], order, axis=1)
     weights = np.stack([seconds[main, nearest[0]], both[:, :, 0] * long])
     pair = np.stack([voices[main, nearest[0]], voices[other[:, None], nearest[1][:, None], order]])

@@ -10,23 +10,19 @@ from numpy.typing import NDArray
 
 from diarist.core.time import SAMPLE_RATE
 from diarist.core.types import Float32
+from diarist.pix2seq.frontends.disturbance import Disturbance
 
 
 class SoundFrontEnd:
     """`features()` of all of the sound, and windows cut from them. Subclasses say `name`, `rate` and `features`."""
 
     name = ""
-    hop = SAMPLE_RATE  # windows begin at a whole second
     rate = 0.0  # features a second
     channels = 0
 
     def num_tokens(self, num_samples: int) -> int:
         """How many features so many samples give: at least one."""
         return max(1, round(num_samples * self.rate / SAMPLE_RATE))
-
-    def fitting(self, num_samples: int) -> int:
-        """Any length fits."""
-        return num_samples
 
     def __call__(self, samples: Float32) -> NDArray[Any]:
         """Sound `(num_samples,)` at 16 kHz to `(num_tokens, channels)`."""
@@ -41,14 +37,16 @@ class SoundFrontEnd:
         heard: Mapping[str, NDArray[Any]],
         start: int,
         num_samples: int,
-        rng: np.random.Generator | None = None,
-        noise: float = 0.0,
+        disturbance: Disturbance | None = None,
     ) -> NDArray[Any]:
-        """Features of `num_samples` samples from sample `start` on; nothing is disturbed here in training."""
-        first, num = round(start * self.rate / SAMPLE_RATE), self.num_tokens(num_samples)
-        found = heard["features"][first : first + num]
-        missing = ((0, num - len(found)), (0, 0))
-        return np.pad(found, missing, mode="edge" if len(found) else "constant").astype(self._kind())
+        """Features of `num_samples` samples from sample `start` on: `(num_tokens, channels)`.
+
+        In training they can be those of a faster or slower recording, to the nearest feature.
+        """
+        speed = disturbance.speed if disturbance is not None else 1.0
+        index = np.rint(start * self.rate / SAMPLE_RATE + np.arange(self.num_tokens(num_samples)) * speed).astype(int)
+        found = heard["features"]
+        return found[np.clip(index, 0, len(found) - 1)].astype(self._kind())
 
     def features(self, samples: Float32) -> NDArray[Any]:
         """Sound `(num_samples,)` to features `(num_features, channels)`."""
