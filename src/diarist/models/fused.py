@@ -44,7 +44,8 @@ class FusedSegmentation:
             step = apart // within
             shared = as_strided(batch, ((len(batch) - 1) * step + length,), (within,), writeable=False)
             return self._heard(shared, [first * step for first in range(len(batch))])
-        return np.concatenate([self._heard(row, [0]) for row in batch])
+        empty = np.zeros((0, self.spec.num_frames), np.float32)
+        return np.concatenate([empty, *(self._heard(row, [0]) for row in batch)])
 
     def _heard(self, samples: Float32, firsts: list[int]) -> Float32:
         odds = log_odds(self.vad(np.ascontiguousarray(samples)))
