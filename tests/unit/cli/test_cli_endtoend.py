@@ -96,6 +96,7 @@ def test_names_from_a_gallery(data, tmp_path, capsys, monkeypatch):
     assert sorted(speaker["label"] for speaker in json.loads(said.out)["speakers"]) == ["Ada", "Bo"]
 
 
+@pytest.mark.slow
 def test_benchmark(data, tmp_path, capsys):
     """In processes of its own: a tiny network in an ONNX file, random and without voices."""
     pytest.importorskip("transformers.models.nemotron3_diarization")
