@@ -69,9 +69,9 @@ def engines_here(names: Sequence[str] | None = None) -> list[dict[str, Any]]:
         if names and engine.name not in names:
             continue
         remedy = pip_line(engine.extra) if engine.extra and missing(engine.extra) else ""
-        row: dict[str, Any] = {"name": engine.name, "summary": engine.summary, "extra": engine.extra, "installed": not remedy}
         weights, trouble = _weights(engine)
-        row |= {"remedy": remedy, "weights": weights, "trouble": trouble}
+        row: dict[str, Any] = {"name": engine.name, "summary": engine.summary, "extra": engine.extra}
+        row |= {"installed": not remedy, "remedy": remedy, "weights": weights, "trouble": trouble}
         rows.append({**row, "presets": list(engine.presets)})
     return rows
 

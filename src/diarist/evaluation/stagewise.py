@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from diarist.audio.decode import AudioSource
 from diarist.core.events import Hook
 from diarist.core.types import SpeakerBounds
+from diarist.errors import DiaristError, InputError
 from diarist.evaluation.differences import COMPARISONS, Difference
 from diarist.evaluation.score import score
 from diarist.pipelines.offline import Diarizer
@@ -125,9 +126,25 @@ def verify(
     options: dict[str, Any] = {"bounds": bounds, "longest": longest, "hooks": hooks}
     other = theirs if isinstance(theirs, Run) else record(theirs, audio, **options)
     own = record(ours, audio, like=other, **options)
-    fed = record(ours, audio, given=other, heard=own, **options)
+    _check_chunks(own, other)
+    try:
+        fed = record(ours, audio, given=other, heard=own, **options)
+    except (IndexError, ValueError, TypeError) as error:
+        if isinstance(error, DiaristError):
+            raise
+        raise InputError(f"the reference's arrays do not fit each other or this recording: {error}") from error
     tolerances = FLOAT32 if same_arithmetic(own, other) else REDUCED
     return compare(own, other, fed, tolerances, missing or {}), own
+
+
+def _check_chunks(own: Run, other: Run) -> None:
+    """Raise `InputError` where the reference is of a recording of another length."""
+    ours, theirs = own.arrays["binarized"], other.arrays.get("binarized")
+    if theirs is not None and len(theirs) != len(ours):
+        raise InputError(
+            f"the reference has {len(theirs)} chunks, and this recording {len(ours)}: it is of another recording, or "
+            "of another part of it (--minutes)"
+        )
 
 
 def same_arithmetic(one: Run, other: Run) -> bool:

@@ -115,6 +115,15 @@ def test_other_sound(capsys, tmp_path):
     assert code == 1 and "differs first: sound" in out
 
 
+def test_another_recording(capsys, tmp_path):
+    run(capsys, "talk.wav", "--record", "kept", "--embedding-rows", "chunks")
+    samples, _ = recording(16, 2)
+    write_wav(tmp_path / "longer.wav", samples)
+    for name, message in (("longer.wav", "it is of another recording"), ("talk.wav", "do not fit")):
+        assert message in fails(capsys, 1, name, "--against", "kept")
+        np.save(tmp_path / "kept" / "owners.npy", np.full((3, 2), 99))
+
+
 def test_dumps_of_the_cpp_port(capsys, tmp_path):
     (tmp_path / "dumps").mkdir()
     for side, count in (("cpp", "1,2"), ("py", "1,1")):
