@@ -47,8 +47,7 @@ MAX_SEEDS = 512
 LENIENCE = 0.6  # factor on Fb, tried again and again until there are as many speakers as asked for
 EXACT_WINDOWS = 4096  # above, float32 is worked on
 CHOSEN_WINDOWS = (6, 500)  # recordings of so many windows are answered in several ways: up to about six minutes
-WEAK = 5 / 11  # of Fb, to find too many speakers
-SECOND_CUT = 0.1  # above the threshold, seeds are cut again
+STARTS = ((0.0, 5 / 11), (0.1, 5 / 11))  # of these: so far above the threshold seeds are cut, and the share of Fb
 MOST_SPEAKERS = 24  # in an answer
 
 
@@ -116,9 +115,9 @@ class WindowVbx:
         """Labels that could be right, within `bounds`, and what tells of them, `(num_answers, num_features)`."""
         smallest, stretch = max(1, self.min_cluster_size - 1), stretches(times)
         found: list[Int64] = []
-        for threshold in (self.threshold, self.threshold + SECOND_CUT):
-            seeds = self._seeds(centered, threshold)
-            labels = nearest_voice(self._refine(seeds, centered, WEAK * self.Fb), embeddings, smallest)
+        for above, weak in STARTS:
+            seeds = self._seeds(centered, max(0.0, self.threshold + above))
+            labels = nearest_voice(self._refine(seeds, centered, weak * self.Fb), embeddings, smallest)
             if labels.max() >= MOST_SPEAKERS:
                 labels = merge(labels, self.plda.project(centered), MOST_SPEAKERS)
             own_space = self.plda.project(centered, offset(labels, centered, self.centring))
