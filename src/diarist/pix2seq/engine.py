@@ -156,6 +156,7 @@ class Pix2SeqDiarizer:
 def _hears(config: ModelConfig, offline: bool) -> Hears:
     """The front end of a network, for whole windows."""
     front = front_end(config.frontend, around=config.around, offline=offline)
+    front.hear(np.zeros(SAMPLE_RATE, np.float32))  # so that its networks are loaded
     return lambda samples: np.asarray(front.window(front.hear(samples), 0, len(samples)))
 
 

@@ -85,7 +85,7 @@ class _Writer:
             )
         for row, one in enumerate(given):
             self.forced[row, : len(one.ids)] = one.ids
-        self.grammar = Grammar(vocabulary, len(given), most, last)
+        self.grammar = Grammar(vocabulary, len(given), most, last, config.together)
         self.heard = None if cache.activity is None or not config.activity else _Heard(model, cache.activity)
         self.random = [np.random.default_rng((config.seed, row)) for row in range(len(given))]
         self.ids = np.zeros((len(given), 0), np.int64)

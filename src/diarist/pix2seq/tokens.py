@@ -156,13 +156,19 @@ class Grammar:
     Times: a start is not before the last one, an end is after its start. Speakers: one who has talked in the window and
     is silent since before the start, or the next new one. EOS: instead of a start, and nothing but PAD after it.
     `most`: how many speakers there may be, all labels where it is None. `last`: the step `(batch,)` at which the sound
-    ends, that of the window where it is None.
+    ends, that of the window where it is None. `together`: at most so many speakers talk at once.
     """
 
     def __init__(
-        self, vocabulary: Vocabulary, batch: int = 1, most: int | None = None, last: Int64 | None = None
+        self,
+        vocabulary: Vocabulary,
+        batch: int = 1,
+        most: int | None = None,
+        last: Int64 | None = None,
+        together: int | None = None,
     ) -> None:
         self.vocabulary = vocabulary
+        self.together = vocabulary.num_speakers if together is None else min(together, vocabulary.num_speakers)
         self.most = vocabulary.num_speakers if most is None else min(most, vocabulary.num_speakers)
         self.last = np.full(batch, vocabulary.num_steps) if last is None else np.minimum(last, vocabulary.num_steps)
         self.phase = np.zeros(batch, np.int64)  # what comes next: 0 a start or EOS, 1 an end, 2 a speaker, 3 PAD
@@ -173,7 +179,7 @@ class Grammar:
 
     def select(self, rows: Int64) -> Grammar:
         """The sequences of some rows `(new batch,)`, as a copy; rows may come several times."""
-        copy = Grammar(self.vocabulary, 0, self.most)
+        copy = Grammar(self.vocabulary, 0, self.most, together=self.together)
         for name in ("last", "phase", "start", "end", "used", "until"):
             setattr(copy, name, getattr(self, name)[rows])
         return copy
@@ -237,7 +243,8 @@ class Grammar:
         """The first step at which a turn may begin and still find a speaker. Shape `(batch,)`."""
         known = np.arange(self.until.shape[1]) < np.minimum(self.used, self.most)[:, None]
         free = np.where(known, self.until, self.vocabulary.num_steps).min(axis=1, initial=self.vocabulary.num_steps) + 1
-        return np.maximum(self.start, np.where(self.used < self.most, 0, free))
+        fewer = np.sort(self.until, axis=1)[:, -self.together]  # from when on fewer than `together` talk
+        return np.maximum(np.maximum(self.start, fewer), np.where(self.used < self.most, 0, free))
 
 
 def check(vocabulary: Vocabulary, ids: Int64) -> None:

@@ -12,12 +12,12 @@ import torch
 from diarist.core.types import Turn
 from diarist.errors import UsageError
 from diarist.pix2seq.config import AudioSpec, DecodeConfig, ModelConfig
-from diarist.pix2seq.generate import Given, generate, near, peaks
+from diarist.pix2seq.generate import Given, _Heard, generate, near, peaks
 from diarist.pix2seq.model import Pix2Seq
-from diarist.pix2seq.tokens import EOS, START, Grammar, Vocabulary, check
+from diarist.pix2seq.tokens import EOS, START, Grammar, Vocabulary, Written, check
 
 SMALL = ModelConfig(max_seconds=10.0, time_step=0.1, num_speakers=3, layers=2, d_model=32, heads=2, frequencies=8)
-DECODE = DecodeConfig(max_turns=6, activity=0.0)
+DECODE = DecodeConfig(max_turns=6, activity=0.0, together=3)
 METHODS = {
     "greedy": DECODE,
     "beam": dataclasses.replace(DECODE, method="beam", beams=3),
@@ -162,22 +162,30 @@ def test_what_is_known_must_keep_to_the_grammar(model: Pix2Seq) -> None:
 
 
 def test_the_audio_tokens_have_a_say_in_who_it_is(model: Pix2Seq) -> None:
-    features, lengths = sound()
+    features, lengths = np.random.default_rng(1).normal(size=(6, 100, 12)).astype(np.float32), np.full(6, 100)
     heard = Pix2Seq(SMALL, model.audio)
     heard.load_state_dict(model.state_dict())
     with torch.no_grad():
         heard.say_activity.weight.zero_()
         heard.say_activity.bias.copy_(torch.tensor([-30.0, 30.0, 30.0]))  # never the first one, where another can be
-    given = [Given(model.vocabulary.encode([])[:-1], until=seconds) for seconds in lengths / 10]
-    config = dataclasses.replace(DECODE, activity=10.0)
-    told = generate(heard, features, lengths, config, given=given)
-    for one in told:
-        assert one.turns[0].speaker == "SPEAKER_00"  # there is no other
-        free = [t for before, t in zip(one.turns[1:], one.turns[2:], strict=False) if t.start > before.end]
-        assert all(t.speaker != "SPEAKER_00" for t in free)
-    assert sum(len(one.turns) for one in told) > 6
-    plain = [generate(one, features, lengths, DECODE, given=given) for one in (model, heard)]
-    assert [o.ids.tolist() for o in plain[0]] == [o.ids.tolist() for o in plain[1]] != [o.ids.tolist() for o in told]
+    plain = [generate(one, features, lengths, DECODE) for one in (model, heard)]
+    told = generate(heard, features, lengths, dataclasses.replace(DECODE, activity=10.0))
+    assert [o.ids.tolist() for o in plain[0]] == [o.ids.tolist() for o in plain[1]]
+
+    def share(written: list[Written]) -> float:
+        names = [t.speaker for one in written for t in one.turns[1:]]
+        return sum(name == "SPEAKER_00" for name in names) / len(names)
+
+    assert share(told) < share(plain[0])
+
+
+def test_what_audio_tokens_say_of_a_turn_is_their_mean(model: Pix2Seq) -> None:
+    activity = torch.zeros(1, 10, 3)
+    activity[0, 4:6, 1] = 50.0
+    say = _Heard(model, activity)
+    never, half, sure = (say(0, *span)[1] for span in ((0.0, 0.4), (0.3, 0.5), (0.42, 0.58)))
+    assert (never, half, sure) == pytest.approx((-np.log(2), -np.log(2) / 2, 0.0))
+    assert say(0, 0.1, 0.9)[0] == pytest.approx(-np.log(2))
 
 
 def test_newcomers_are_as_likely_as_one_says(model: Pix2Seq) -> None:

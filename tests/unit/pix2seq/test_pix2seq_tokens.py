@@ -95,13 +95,13 @@ def test_speakers_are_numbered_as_they_appear(case: tuple[Vocabulary, list[Turn]
 
 
 @settings(deadline=None, max_examples=40)
-@given(vocabularies, st.integers(0, 2**32 - 1), st.booleans(), st.integers(1, 9))
+@given(vocabularies, st.integers(0, 2**32 - 1), st.booleans(), st.integers(1, 9), st.integers(1, 9))
 def test_every_walk_that_the_mask_allows_ends_in_turns(
-    vocabulary: Vocabulary, seed: int, hasty: bool, most: int
+    vocabulary: Vocabulary, seed: int, hasty: bool, most: int, together: int
 ) -> None:
     rng = np.random.default_rng(seed)
     batch = 4
-    grammar = Grammar(vocabulary, batch, most)
+    grammar = Grammar(vocabulary, batch, most, together=together)
     said: list[np.ndarray] = []
     longest = 3 * (vocabulary.num_steps + 1) * vocabulary.num_speakers
     while not grammar.ended.all():
@@ -120,6 +120,7 @@ def test_every_walk_that_the_mask_allows_ends_in_turns(
         assert all(0 <= t.start < t.end <= vocabulary.num_steps * vocabulary.time_step + 1e-9 for t in turns)
         assert [t.start for t in turns] == sorted(t.start for t in turns)
         assert len({t.speaker for t in turns}) <= most
+        assert all(sum(o.start <= t.start < o.end - 1e-9 for o in turns) <= together for t in turns)
         for name in {t.speaker for t in turns}:
             own = [t for t in turns if t.speaker == name]
             assert all(one.end < next_.start for one, next_ in itertools.pairwise(own))
