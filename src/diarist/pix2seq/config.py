@@ -77,6 +77,9 @@ class DecodeConfig:
     activity: float = option(
         1.0, "weight of what the audio tokens alone say of who talks, in choosing a turn's speaker", low=0.0, high=10.0
     )
+    speech: float = option(
+        0.5, "a turn in which the front end hears less speech is dropped, where it says so (frames)", low=0.0, high=1.0
+    )
     together: int = option(2, "at most so many speakers talk at once", low=1, high=64)
     max_turns: int = option(
         120, "at most so many turns in a window, those of known speakers included", low=1, high=2000

@@ -7,8 +7,9 @@ is the end against all starts together, and then when; a beam adds up logarithms
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,9 +18,10 @@ from scipy.ndimage import maximum_filter1d
 from scipy.special import softmax
 from torch.nn import functional as F
 
-from diarist.core.types import Float64, Int64
+from diarist.core.types import Float64, Int64, Turn
 from diarist.errors import UsageError
 from diarist.pix2seq.config import DecodeConfig
+from diarist.pix2seq.frontends import speech_of
 from diarist.pix2seq.model import Cache, Pix2Seq
 from diarist.pix2seq.tokens import EOS, NOTHING, PAD, START, Given, Grammar, Vocabulary, Written
 
@@ -56,7 +58,20 @@ def generate(
     finally:
         model.train(was_training)
     rows = zip(writer.ids, writer.certainty, strict=True)
-    return [_written(model.vocabulary, config.max_turns, *row) for row in rows]
+    written = [_written(model.vocabulary, config.max_turns, *row) for row in rows]
+    speech = speech_of(model.config.frontend, np.asarray(heard[0].cpu()))
+    if speech is None:
+        return written
+    spoken = _OverTime(model, speech[..., None])
+    return [
+        replace(one, turns=(*one.turns[:forced], *_spoken(one.turns[forced:], partial(spoken, row), config.speech)))
+        for row, (one, forced) in enumerate(zip(written, (len(g.ids) // 3 for g in known), strict=True))
+    ]
+
+
+def _spoken(turns: Sequence[Turn], speech: Callable[[float, float], Float64], least: float) -> list[Turn]:
+    """The turns in which there is speech."""
+    return [turn for turn in turns if speech(turn.start, turn.end)[0] >= least]
 
 
 class _Writer:
@@ -86,7 +101,11 @@ class _Writer:
         for row, one in enumerate(given):
             self.forced[row, : len(one.ids)] = one.ids
         self.grammar = Grammar(vocabulary, len(given), most, last, config.together)
-        self.heard = None if cache.activity is None or not config.activity else _Heard(model, cache.activity)
+        self.heard = (
+            None
+            if cache.activity is None or not config.activity
+            else _OverTime(model, F.logsigmoid(cache.activity.float()).cpu().double().numpy())
+        )
         self.random = [np.random.default_rng((config.seed, row)) for row in range(len(given))]
         self.ids = np.zeros((len(given), 0), np.int64)
         self.certainty = np.zeros((len(given), 0))
@@ -199,17 +218,16 @@ class _Writer:
         return np.take_along_axis(order, place[:, None], axis=1)[:, 0]
 
 
-class _Heard:
-    """What the audio tokens say of who talks: `activity` `(batch, num_audio, num_speakers)` in log-odds."""
+class _OverTime:
+    """Means over time of values `(batch, num_audio, num_values)` of audio tokens."""
 
-    def __init__(self, model: Pix2Seq, activity: torch.Tensor) -> None:
-        spacing = model.embed_audio.stride * model.audio.step
-        chances = F.logsigmoid(activity.float()).cpu().double().numpy() * spacing
-        self.edges = model.audio.first + (np.arange(chances.shape[1] + 1) - 0.5) * spacing
-        self.sums = np.pad(chances.cumsum(axis=1), ((0, 0), (1, 0), (0, 0)))
+    def __init__(self, model: Pix2Seq, values: Float64) -> None:
+        spacing = model.audio.step * model.embed_audio.stride
+        self.edges = model.audio.first + (np.arange(values.shape[1] + 1) - 0.5) * spacing
+        self.sums = np.pad(values.cumsum(axis=1) * spacing, ((0, 0), (1, 0), (0, 0)))
 
     def __call__(self, row: int, start: float, end: float) -> Float64:
-        """Mean log-probability `(num_speakers,)` that each talks, from second `start` to `end` of a window."""
+        """The mean `(num_values,)` from second `start` to `end` of a window."""
         sums = [np.interp([start, end], self.edges, of_one) for of_one in self.sums[row].T]
         return np.array([after - before for before, after in sums]) / (end - start)
 

@@ -129,7 +129,8 @@ class Vocabulary:
 @dataclass(frozen=True)
 class Written:
     """What was written for one window: `ids` with their EOS, how sure each is (`certainty`, in [0, 1], 1 for what was
-    given), and the `turns`, whose confidence is the product of their three tokens'. `ended`: by the model's own EOS."""
+    given), and the `turns` (those in which there is no speech are left out), whose confidence is the product of their
+    three tokens'. `ended`: by the model's own EOS."""
 
     ids: Int64
     certainty: Float64

@@ -12,7 +12,7 @@ import torch
 from diarist.core.types import Turn
 from diarist.errors import UsageError
 from diarist.pix2seq.config import AudioSpec, DecodeConfig, ModelConfig
-from diarist.pix2seq.generate import Given, _Heard, generate, near, peaks
+from diarist.pix2seq.generate import Given, _OverTime, generate, near, peaks
 from diarist.pix2seq.model import Pix2Seq
 from diarist.pix2seq.tokens import EOS, START, Grammar, Vocabulary, Written, check
 
@@ -179,10 +179,25 @@ def test_the_audio_tokens_have_a_say_in_who_it_is(model: Pix2Seq) -> None:
     assert share(told) < share(plain[0])
 
 
+def test_turns_without_speech_are_dropped(model: Pix2Seq, monkeypatch: pytest.MonkeyPatch) -> None:
+    features, lengths = sound()
+    known = Given(model.vocabulary.encode([Turn(0, 0.5, "Ann")])[:-1], since=0.7)
+    given = [known] * 3
+    plain = generate(model, features, lengths, DECODE, given=given)
+    late = (np.arange(60) >= 30).astype(float)  # speech from second 3 on
+    monkeypatch.setattr("diarist.pix2seq.generate.speech_of", lambda name, heard: np.tile(late, (len(heard), 1)))
+    told = generate(model, features, lengths, DECODE, given=given)
+    for one, all_ in zip(told, plain, strict=True):
+        assert one.ids.tolist() == all_.ids.tolist()
+        spoken = [t for t in all_.turns if (t.end - max(t.start, 3.0)) / t.duration >= 0.5]
+        assert list(one.turns) == [all_.turns[0], *(t for t in spoken if t.end <= 6.0)]
+    assert sum(len(one.turns) for one in told) < sum(len(one.turns) for one in plain)
+
+
 def test_what_audio_tokens_say_of_a_turn_is_their_mean(model: Pix2Seq) -> None:
     activity = torch.zeros(1, 10, 3)
     activity[0, 4:6, 1] = 50.0
-    say = _Heard(model, activity)
+    say = _OverTime(model, torch.nn.functional.logsigmoid(activity).double().numpy())
     never, half, sure = (say(0, *span)[1] for span in ((0.0, 0.4), (0.3, 0.5), (0.42, 0.58)))
     assert (never, half, sure) == pytest.approx((-np.log(2), -np.log(2) / 2, 0.0))
     assert say(0, 0.1, 0.9)[0] == pytest.approx(-np.log(2))

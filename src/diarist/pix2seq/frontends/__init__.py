@@ -9,6 +9,9 @@ from diarist.errors import ConfigError
 from diarist.pix2seq.config import AROUND, FRONTENDS
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from diarist.pix2seq.data import FrontEnd
 
 
@@ -31,3 +34,13 @@ def front_end(name: str, *, around: float = AROUND, offline: bool = False) -> Fr
 
         return CodecFrontEnd(codes=name == "dac-codes")
     raise ConfigError(f"unknown front end '{name}'{nearest(name, FRONTENDS)}")
+
+
+def speech_of(name: str, features: NDArray[np.generic]) -> NDArray[np.float64] | None:
+    """How probable speech is in each of features `(..., num_features, channels)`, `(..., num_features)`; None where the
+    front end of that name does not say."""
+    from diarist.pix2seq.frontends.frames import FramesFrontEnd
+
+    if name != FramesFrontEnd.name or features.shape[-1] != FramesFrontEnd.channels:
+        return None
+    return features[..., FramesFrontEnd.speech].astype("f8").mean(axis=-1)

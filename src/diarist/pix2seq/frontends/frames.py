@@ -57,6 +57,7 @@ class FramesFrontEnd:
     name = "frames"
     rate = SAMPLE_RATE / (SUBFRAMES * FRAME)  # tokens a second
     channels = (RANKS + 2) * SUBFRAMES + RANKS * (NUM_VOICE + 1)
+    speech = slice(RANKS * SUBFRAMES, (RANKS + 1) * SUBFRAMES)  # of a token: how probable it is that anybody talks
 
     def __init__(self, *, around: float = AROUND, offline: bool = False) -> None:
         self.around, self._offline = around, offline
