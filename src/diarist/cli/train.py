@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -86,10 +87,12 @@ def run(args: argparse.Namespace) -> int:
         return _prepare(config, output, args.prepare)
     from diarist.pix2seq.train import train
 
-    judge = _judge(config)
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts
+    judge = _judge(config) if first else None
     last = train(config, output, resume=args.resume, until=args.steps, judge=judge, tell=_tell, start=_path(args.start))
-    print(last)
-    _draw(output)
+    if first:
+        print(last)
+        _draw(output)
     return 0
 
 

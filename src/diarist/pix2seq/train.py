@@ -23,6 +23,7 @@ from torch import Tensor
 
 from diarist.core.config import dump_toml, from_dict, to_dict
 from diarist.errors import Cancelled, DiaristError, InputError, UsageError
+from diarist.pix2seq import checkpoint
 from diarist.pix2seq.batches import Batch, Batches
 from diarist.pix2seq.config import Config
 from diarist.pix2seq.data import Examples
@@ -112,9 +113,7 @@ class Run:
 
     def begin_with(self, path: Path) -> None:
         """Take the weights of a trained network. Raises `UsageError` where it is of another shape."""
-        from diarist.pix2seq.checkpoint import load
-
-        given = load(path)[0]
+        given = checkpoint.load(path)[0]
         if given.config != self.config.model:
             raise UsageError(f"'{path}' is of another model than the configuration's [model]")
         self.model.load_state_dict(given.state_dict())
@@ -236,9 +235,9 @@ def train(
     """Train into a folder and return the last checkpoint.
 
     `log.jsonl` has a row every `train.log_every` updates and one for each evaluation; `config.toml` is what was asked;
-    `step_00000500.pt` is the whole state. `resume` goes on from the last of these; `start` gives a new run the weights
-    of a trained network. `until` ends the run early, after so many updates in all. Raises `UsageError` for a folder
-    that holds another training, `Cancelled` after Ctrl-C, once the state is saved.
+    `step_00000500.pt` is the whole state, `model.safetensors` the network to use. `resume` goes on from the last state;
+    `start` gives a new run the weights of a trained network. `until` ends the run early, after so many updates in all.
+    Raises `UsageError` for a folder that holds another training, `Cancelled` after Ctrl-C, once the state is saved.
     """
     run, batches = begin(config)
     _take_up(run, output, resume, start)
@@ -286,7 +285,10 @@ def checkpoint_path(output: Path, done: int) -> Path:
 
 
 def save(run: Run, output: Path) -> None:
-    """Keep the state, aside and then renamed, by the first process; the oldest beyond `train.keep` go."""
+    """Keep the state, and the network alone as `model.safetensors`, aside and then renamed, by the first process.
+
+    The oldest states beyond `train.keep` go.
+    """
     if run.world.rank:
         return
     path = checkpoint_path(output, run.update)
@@ -296,6 +298,15 @@ def save(run: Run, output: Path) -> None:
     aside.replace(path)
     for old in checkpoints(output)[: -run.config.train.keep]:
         old.unlink()
+    with run.averaged() as model:
+        checkpoint.save(
+            output / "model.safetensors",
+            model,
+            licence="that of the speech it was trained on",
+            hours_seen=run.seconds / 3600,
+            step=run.update,
+            notes={"seed": run.config.train.seed},
+        )
 
 
 def read_state(path: Path, config: Config | None = None) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import torch
 from diarist.core.config import replace_from
 from diarist.errors import Cancelled, DiaristError, InputError, UsageError
 from diarist.pix2seq import train as training
+from diarist.pix2seq.checkpoint import load
 from diarist.pix2seq.config import Config
 from diarist.pix2seq.curves import read_log
 from diarist.pix2seq.train_config import TrainConfig
@@ -62,6 +63,21 @@ def test_ten_updates_are_five_and_five(config: Config, tmp_path: Path) -> None:
     assert [r["loss"] for r in rows[0]] == [r["loss"] for r in rows[1]]
     assert [r["update"] for r in rows[0]] == list(range(1, 11))
     assert 0 < rows[0][-1]["hours"] <= 10 * 2 * 4.0 / 3600
+
+
+def test_the_network_alone_starts_another_training(config: Config, tmp_path: Path) -> None:
+    first = training.train(config, tmp_path / "one", until=2)
+    made = tmp_path / "one" / "model.safetensors"
+    model, facts = load(made)
+    average = training.read_state(first)["average"]
+    assert facts.step == 2 and all(torch.equal(value, average[name]) for name, value in model.named_parameters())
+    constant = replace(config, train=replace(config.train, lr=0.0, min_lr=0.0, weight_decay=0.0, average=0.0))
+    second = training.train(constant, tmp_path / "two", until=1, start=made)
+    found = training.read_state(second)["model"]
+    assert all(torch.equal(value, found[name]) for name, value in model.named_parameters())
+    wider = replace(config, model=replace(config.model, d_model=32))
+    with pytest.raises(UsageError, match="another model"):
+        training.train(wider, tmp_path / "three", start=made)
 
 
 def test_another_seed_is_another_training(config: Config, tmp_path: Path) -> None:
