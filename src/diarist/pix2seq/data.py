@@ -56,6 +56,7 @@ class FrontEnd(Protocol):
         """Tokens of a window, as they are or disturbed."""
         ...
 
+
 @dataclass(frozen=True)
 class Part:
     """A stretch of sound that windows can be cut from: what was heard, who talks, how many samples it has."""

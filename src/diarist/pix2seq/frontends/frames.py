@@ -205,9 +205,7 @@ def _disturbed(voices: Float32, seconds: Float32, disturbance: Disturbance) -> t
     return voices, seconds, bool(rng.random() < SINGLE)
 
 
-def _tokens(
-    scores: Float32, voices: Float32, seconds: Float32, starts: Int64, frames: Int64, single: bool
-) -> Float32:
+def _tokens(scores: Float32, voices: Float32, seconds: Float32, starts: Int64, frames: Int64, single: bool) -> Float32:
     """What chunks that begin at frames `starts` say of `frames` `(num_tokens, SUBFRAMES)`: `(num_tokens, channels)`."""
     members = powerset.mapping(3, 2).astype(np.float32)
     num_tokens, num_frames, num_local = len(frames), scores.shape[1], members.shape[1]
