@@ -49,6 +49,8 @@ EXACT_WINDOWS = 4096  # above, float32 is worked on
 CHOSEN_WINDOWS = (6, 500)  # recordings of so many windows are answered in several ways: up to about six minutes
 STARTS = ((0.0, 5 / 11), (0.1, 5 / 11))  # of these: so far above the threshold seeds are cut, and the share of Fb
 MOST_SPEAKERS = 24  # in an answer
+SHORT_WINDOWS = 75  # with fewer, about a minute,
+SURE_OF_ONE = 0.75  # so likely has to be that nobody else talks: two people are the commonest case
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,11 @@ class WindowVbx:
     def _chosen(self, answers: list[Int64], features: Float64) -> tuple[Int64, float]:
         assert self.choice is not None
         likely = self.choice(features)
-        chosen = answers[int(likely.argmax())]
-        number = np.array([labels.max() for labels in answers])
-        return chosen, float(likely[number == chosen.max()].sum())
+        number = np.array([labels.max() + 1 for labels in answers])
+        one = number == 1
+        doubtful = len(answers[0]) < SHORT_WINDOWS and likely[one].sum() < SURE_OF_ONE and not one.all()
+        best = int(np.where(one & doubtful, 0, likely).argmax())
+        return answers[best], float(likely[number == number[best]].sum())
 
     def answers(
         self,

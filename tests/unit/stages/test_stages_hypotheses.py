@@ -106,6 +106,16 @@ def test_bounds_are_kept_whatever_the_choice_would_like():
     assert answer(embeddings, times, most=2, choice=many)[0] == 2
 
 
+@pytest.mark.parametrize("likely, num_windows, found", [(0.7, 20, 2), (0.8, 20, 1), (0.7, 100, 1), (0.4, 100, 2)])
+def test_a_short_recording_has_one_speaker_only_where_that_is_sure(likely, num_windows, found):
+    answers = [np.zeros(num_windows, np.int64), np.arange(num_windows) % 2]
+    features = np.zeros((2, len(FEATURES)))
+    features[0, FEATURES.index("one speaker")] = 1
+    labels, sure = clusterer(favouring("one speaker", np.log(likely / (1 - likely))))._chosen(answers, features)
+    assert labels.max() + 1 == found
+    assert sure == pytest.approx(likely if found == 1 else 1 - likely)
+
+
 def test_features_are_finite_and_do_not_know_the_speakers_names():
     embeddings, times, owners = conversation(talk(5, 40, 3), 3)
     found = features(owners, times, embeddings)
