@@ -79,7 +79,7 @@ def test_silence_and_a_word_are_answers(plda):
 
 def test_without_its_networks_it_says_where_they_are():
     tool = diarist.Diarizer("community-1", segmentation=ToySegmentation())
-    with pytest.raises(WeightsError, match=r"--embedding-model.*voxceleb_resnet34_LM\.onnx.*community-1") as error:
+    with pytest.raises(WeightsError, match=r"--embedding-model.*pytorch_model\.bin.*community-1") as error:
         tool(np.zeros(RATE, np.float32), sample_rate=RATE)
     assert "\n" not in str(error.value) and COMMUNITY.embedding.model == WESPEAKER
 

@@ -401,7 +401,7 @@ def test_a_second_opinion_on_speech_is_heard_by_name_and_not_by_a_model_that_is_
     plain = answer(vad="none")
     assert plain.turns and not asked
     assert answer(vad="mine.onnx", vad_weight=0.0, vad_bias=0.0).turns == plain.turns
-    assert asked == [("mine.onnx", {"offline": True})]
+    assert asked == [("mine.onnx", {"device": "auto", "offline": True})]
     assert answer(vad="silero", vad_weight=1.0, vad_bias=0.0).turns == ()
     given = diarizer(config={**CONFIG, "segmentation.vad": "silero"})
     assert given(samples, sample_rate=RATE).turns == plain.turns and len(asked) == 2
