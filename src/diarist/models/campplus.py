@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from diarist.core.types import Float32
-from diarist.models.checks import check_features, check_weights
+from diarist.models.checks import check_features, check_finite, check_weights
 from diarist.models.nets import campplus, campplus_int8
 from diarist.models.onnx import Open, session
 from diarist.models.pooling import weighted_statistics
@@ -44,7 +44,7 @@ class CamPlusPlus:
     def try_out(self) -> None:
         """Run on silence; raises whatever is wrong."""
         maps = self.frames(np.zeros((1, self._multiple, self.spec.num_mels), dtype=np.float32))
-        self.pool(maps, np.ones((1, 1, maps.shape[1]), dtype=np.float32))
+        check_finite(self.pool(maps, np.ones((1, 1, maps.shape[1]), dtype=np.float32)))
 
     def frames(self, fbank: Float32) -> Float32:
         """`(batch, num_fbank, 80)` to `(batch, ceil(num_fbank / 2), 512)`.

@@ -72,7 +72,9 @@ def read(path: str | Path) -> Checkpoint:
     floats = {name: _float32(name, tensor, path) for name, tensor in own.items()}
     try:
         _check_said(architecture, own, said)
-        return Checkpoint(path, architecture, floats, said, _spec(architecture, floats, said))
+        spec = _spec(architecture, floats, said)
+        _check_facts(architecture, spec, said)
+        return Checkpoint(path, architecture, floats, said, spec)
     except WeightsError as error:
         raise WeightsError(f"'{path}': {error}") from error
     except (KeyError, ValueError, IndexError) as error:
@@ -158,6 +160,21 @@ def _check_said(architecture: Architecture, tensors: Mapping[str, Any], said: Ma
         )
     if any(name.startswith("layer1.0.conv3") for name in tensors):
         raise WeightsError("it is a ResNet of bottleneck blocks (50 layers and more): give it as ONNX")
+
+
+def _check_facts(architecture: Architecture, spec: SegmentationSpec | EmbeddingSpec, said: Mapping[str, str]) -> None:
+    """Raise `WeightsError` for a file of ours that says something else of itself than its tensors show."""
+    if "diarist_format" not in said:
+        return
+    shown: dict[str, object] = {"architecture": architecture, "kind": KINDS[architecture]}
+    if isinstance(spec, SegmentationSpec):
+        shown["num_frames"] = spec.num_frames
+        shown |= {"receptive_field_size": spec.frames.size, "receptive_field_shift": spec.frames.step}
+    else:
+        shown |= {"output_dim": spec.dimension, "num_mels": spec.num_mels}
+    for key, value in shown.items():
+        if said.get(key, str(value)) != str(value):
+            raise WeightsError(f"it says {key} {said[key]!r}, and its tensors show {value}: it is damaged")
 
 
 def _spec(

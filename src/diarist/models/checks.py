@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from diarist.core.protocols import EmbeddingSpec, SegmentationSpec
 from diarist.core.types import Float32
-from diarist.errors import UsageError
+from diarist.errors import UsageError, WeightsError
 
 
 def check_chunks(batch: Float32, spec: SegmentationSpec) -> None:
@@ -26,3 +28,9 @@ def check_weights(maps: Float32, weights: Float32) -> None:
             f"weights {weights.shape} do not fit maps {maps.shape}: "
             "they must be (batch, num_local, num_maps) and (batch, num_maps, channels)"
         )
+
+
+def check_finite(answers: Float32) -> None:
+    """Raise `WeightsError` where a network answers with something that is no number."""
+    if not np.isfinite(answers).all():
+        raise WeightsError("its weights are too large: what it answers is not finite")

@@ -23,6 +23,7 @@ from diarist.formats.writing import write_aside
 from diarist.models import mlx, npz, safetensors, torch
 from diarist.models.campplus import CamPlusPlus
 from diarist.models.checkpoint import Checkpoint, read, read_tensors
+from diarist.models.checks import check_finite
 from diarist.models.facts import facts_of
 from diarist.models.graph import Store
 from diarist.models.hub import resolve
@@ -159,11 +160,12 @@ def _reference(found: Checkpoint) -> SegmentationModel | EmbeddingModel:
     """The source in float32, once it has run; raises `WeightsError` for shapes that do not fit."""
     try:
         model: Any
-        if found.architecture == "pyannet":
-            model = PyanNet(found.tensors, spec=cast(SegmentationSpec, found.spec))
-        else:
-            model = CamPlusPlus(found.tensors) if found.architecture == "campplus" else ResNet34(found.tensors)
-        model.try_out()
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused in a line
+            if found.architecture == "pyannet":
+                model = PyanNet(found.tensors, spec=cast(SegmentationSpec, found.spec))
+            else:
+                model = CamPlusPlus(found.tensors) if found.architecture == "campplus" else ResNet34(found.tensors)
+            model.try_out()
     except Exception as error:  # KeyError, ValueError, and what onnxruntime raises, which has no public name
         reason = f"no tensor {error}" if isinstance(error, KeyError) else str(error).strip().split("\n")[0][:200]
         raise WeightsError(f"'{found.path}' is no checkpoint of {found.name} ({reason})") from error
@@ -234,7 +236,7 @@ def _difference(
     features = remove_mean(fbank(sound, num_mels=theirs.num_mels, window=theirs.window, scale=theirs.scale))[None]
     num_maps = -(-features.shape[1] // theirs.map_stride)
     weights = np.stack([np.arange(num_maps) % 4 < 2, np.arange(num_maps) >= num_maps // 3, np.ones(num_maps)])
-    return compare(*(_pooled(model, features, weights[None].astype(np.float32)) for model in (candidate, reference)))
+    return _compared(*(_pooled(model, features, weights[None].astype(np.float32)) for model in (candidate, reference)))
 
 
 def _of_scores(candidate: Any, reference: Any) -> Difference:
@@ -242,7 +244,14 @@ def _of_scores(candidate: Any, reference: Any) -> Difference:
     if not isinstance(candidate, OnnxSegmentation):  # which takes its own length only
         candidate, reference = candidate.resized(_SHORT), reference.resized(_SHORT)
     batch = _sound(candidate.spec.chunk)[None]
-    return compare(candidate(batch), reference(batch))
+    return _compared(candidate(batch), reference(batch))
+
+
+def _compared(ours: Float32, theirs: Float32) -> Difference:
+    """Raises `WeightsError` for answers that are no numbers: nothing can be said of those."""
+    check_finite(theirs)
+    check_finite(ours)
+    return compare(ours, theirs)
 
 
 def _sizes(spec: EmbeddingSpec) -> tuple[int, str, float, int]:

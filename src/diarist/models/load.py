@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, TypeVar, cast
 
+import numpy as np
+
 from diarist.core.config import nearest
 from diarist.core.protocols import EmbeddingModel, SegmentationModel, SegmentationSpec
 from diarist.errors import DiaristError, UsageError, WeightsError
@@ -122,6 +124,8 @@ def _opener(backend: str, device: str, precision: str) -> tuple[Open, bool]:
         return openvino.opener(device, precision), False
     if precision == "bfloat16" and backend == "onnx":
         raise UsageError("the backend 'onnx' has no bfloat16: add --backend openvino, or choose int8 or float32")
+    if backend == "mlx":
+        mlx.check(device)
     if backend != "onnx":
         return session, False
     return opener(device), precision == "int8" and device in ("auto", "cpu")
@@ -185,8 +189,9 @@ def _built(found: Checkpoint, build: Callable[[Tensors], Network]) -> Network:
     """The network from a checkpoint's tensors, once it has run: shapes that do not fit show only then."""
     path = found.path
     try:
-        built = build(found.tensors)
-        built.try_out()
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused in a line
+            built = build(found.tensors)
+            built.try_out()
     except DiaristError as error:
         if not isinstance(error, WeightsError):
             raise  # torch, or the device, is missing

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
 from diarist.core.protocols import SegmentationSpec
 from diarist.core.types import Float32
-from diarist.errors import ExtraError
+from diarist.errors import ExtraError, UsageError
 from diarist.models.native import NativeCamPlusPlus, NativePyanNet, NativeResNet34, Tensors
 from diarist.models.nets.pyannet import spec_of
 
@@ -27,8 +30,7 @@ def segmentation(tensors: Tensors, spec: SegmentationSpec | None = None) -> Nati
     network = PyanNet.like(tensors, powerset=spec.max_simultaneous is not None)
 
     def run(batch: Float32) -> Float32:
-        with _ONE:
-            return np.array(network(mx.array(batch)))
+        return _alone(lambda: network(mx.array(batch)))
 
     return NativePyanNet(tensors, run, spec)
 
@@ -43,8 +45,7 @@ def embedding(tensors: Tensors) -> NativeCamPlusPlus:
     network = CamPlusPlus.like(tensors)
 
     def run(fbank: Float32) -> Float32:
-        with _ONE:
-            return np.array(network.frames(mx.array(fbank)))
+        return _alone(lambda: network.frames(mx.array(fbank)))
 
     return NativeCamPlusPlus(tensors, run)
 
@@ -59,15 +60,36 @@ def resnet34(tensors: Tensors) -> NativeResNet34:
     network = ResNet34.like(tensors)
 
     def run(fbank: Float32) -> Float32:
-        with _ONE:
-            return np.array(network.frames(mx.array(fbank)))
+        return _alone(lambda: network.frames(mx.array(fbank)))
 
     return NativeResNet34(tensors, run)
 
 
-def check() -> None:
-    """Raise `ExtraError` where MLX is not installed."""
+def check(device: str = "auto") -> None:
+    """Raise `ExtraError` where MLX is not installed, `UsageError` for a device that is not MLX's own."""
     try:
-        import mlx.core  # noqa: F401
+        import mlx.core as mx
     except ImportError as error:
         raise ExtraError("mlx", "mlx", "the backend 'mlx'") from error
+    own = mx.default_device().type.name
+    if device not in ("auto", own):
+        raise UsageError(f"MLX has no device '{device}' here; it offers: auto, {own}")
+
+
+def _alone(network: Callable[[], Any]) -> Float32:
+    """What `network` gives, run in a thread that ends with it and takes MLX's streams along.
+
+    MLX gives each thread streams of its own. Where those of a worker are taken apart while the process ends, it aborts
+    after all is done; and what streams there are in the caller's thread may be the caller's.
+    """
+    import mlx.core as mx
+
+    def evaluated() -> Float32:
+        try:
+            return np.array(network())
+        finally:
+            if hasattr(mx, "clear_streams"):  # before it, streams were those of all threads
+                mx.clear_streams()
+
+    with _ONE, ThreadPoolExecutor(1, thread_name_prefix="diarist-mlx") as thread:
+        return thread.submit(evaluated).result()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from diarist.core.protocols import SegmentationSpec
 from diarist.core.types import Float32
-from diarist.models.checks import check_chunks, check_features, check_weights
+from diarist.models.checks import check_chunks, check_features, check_finite, check_weights
 from diarist.models.nets import campplus, pyannet, resnet
 from diarist.models.pooling import weighted_statistics
 
@@ -39,7 +39,7 @@ class NativePyanNet:
 
     def try_out(self) -> None:
         """Run on silence; raises whatever is wrong."""
-        self(np.zeros((1, self.spec.chunk), dtype=np.float32))
+        check_finite(self(np.zeros((1, self.spec.chunk), dtype=np.float32)))
 
     def resized(self, chunk: int) -> NativePyanNet:
         """The same network for chunks of another number of samples than it was trained on."""
@@ -69,7 +69,7 @@ class NativeCamPlusPlus:
     def try_out(self) -> None:
         """Run on silence; raises whatever is wrong."""
         maps = self.frames(np.zeros((1, campplus.MULTIPLE, self.spec.num_mels), dtype=np.float32))
-        self.pool(maps, np.ones((1, 1, maps.shape[1]), dtype=np.float32))
+        check_finite(self.pool(maps, np.ones((1, 1, maps.shape[1]), dtype=np.float32)))
 
     def pool(self, maps: Float32, weights: Float32) -> Float32:
         """Maps `(batch, num_maps, 512)` under `(batch, num_local, num_maps)` to `(batch, num_local, 192)`."""
@@ -98,7 +98,7 @@ class NativeResNet34:
     def try_out(self) -> None:
         """Run on silence; raises whatever is wrong."""
         maps = self.frames(np.zeros((1, 64, self.spec.num_mels), dtype=np.float32))
-        self.pool(maps, np.ones((1, 1, maps.shape[1]), dtype=np.float32))
+        check_finite(self.pool(maps, np.ones((1, 1, maps.shape[1]), dtype=np.float32)))
 
     def pool(self, maps: Float32, weights: Float32) -> Float32:
         """Maps `(batch, num_maps, 2560)` under `(batch, num_local, num_maps)` to `(batch, num_local, 256)`."""

@@ -22,11 +22,14 @@ from diarist.errors import WeightsError
 _SPARE = 1 << 26  # bytes that any file may take unpacked
 _MOST = 20  # times its own size beyond that
 _KINDS = "fiub"
+_END = 22  # bytes of the record at the end of a zip file, the length of its comment the last two of them
+_LONGEST_END = _END + 0xFFFF
 
 
 def read(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """`(tensors by name, metadata)`. Raises `WeightsError` for anything that is not numbers in a zip file."""
     try:
+        _check_end(Path(path))
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             if sum(m.file_size for m in members) > _SPARE + _MOST * sum(m.compress_size for m in members):
@@ -53,6 +56,16 @@ def dumps(tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str]) -> b
         if metadata:
             archive.comment = json.dumps(dict(metadata)).encode()
     return buffer.getvalue()
+
+
+def _check_end(path: Path) -> None:
+    """Raise `ValueError` for a file that ends within its comment, which `zipfile` takes for a shorter one."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, io.SEEK_END) - _LONGEST_END))
+        end = file.read()
+    at = end.rfind(b"PK\x05\x06")
+    if at >= 0 and len(end) - at - _END < int.from_bytes(end[at + _END - 2 : at + _END], "little"):
+        raise ValueError("it ends early")
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:

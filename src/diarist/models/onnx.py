@@ -143,6 +143,8 @@ class OnnxSegmentation:
         scores = _tried(self._run, np.zeros(chunk, np.float32), path)
         if scores.ndim != 3 or not scores.size:
             raise WeightsError(f"'{path}' must give (batch, num_frames, num_classes), but gives {scores.shape}")
+        if np.isnan(scores).any():
+            raise WeightsError(f"'{path}' is damaged: what it answers to silence is not a number")
         step = number.get("receptive_field_shift") or _likely_step(chunk, scores.shape[1])
         size = number.get("receptive_field_size") or (PYANNOTE_FRAMES.size if step == PYANNOTE_FRAMES.step else step)
         num_local, most = _speakers(number, scores, path)

@@ -10,7 +10,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from diarist.core.protocols import SegmentationSpec
 from diarist.core.types import Float32
-from diarist.models.checks import check_chunks
+from diarist.models.checks import check_chunks, check_finite
 from diarist.models.nets import pyannet
 from diarist.models.onnx import Open, session
 
@@ -78,7 +78,7 @@ class PyanNet:
 
     def try_out(self) -> None:
         """Run on silence; raises whatever is wrong."""
-        self(np.zeros((1, self.spec.chunk), dtype=np.float32))
+        check_finite(self(np.zeros((1, self.spec.chunk), dtype=np.float32)))
 
     def _pools(self, batch: Float32) -> Iterator[Float32]:
         """Filtered and pooled sound of each row, `(1, 120, num_pooled)`."""
