@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -88,3 +91,21 @@ def test_command(tmp_path, monkeypatch, capsys):
     (heard,) = formats.read(tmp_path / "meeting.rttm")
     assert len({turn.speaker for turn in heard.turns}) == 2
     assert all(turn.end - turn.start >= 0.5 for turn in heard.turns)
+
+
+IN_A_WORKER = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+from diarist.models.load import load_segmentation
+network = load_segmentation(sys.argv[1], backend="mlx").resized(16_000)
+ThreadPoolExecutor(1).submit(network, np.zeros((1, 16_000), np.float32)).result()
+"""
+
+
+@pytest.mark.slow
+def test_a_process_ends_well_whose_workers_ran_networks(mx, weights):
+    """MLX took the streams of workers apart as the process did, which aborted two processes in five."""
+    for _ in range(8):
+        ended = subprocess.run([sys.executable, "-c", IN_A_WORKER, str(weights)], capture_output=True, check=False)
+        assert (ended.returncode, ended.stderr) == (0, b"")
