@@ -14,9 +14,11 @@ ENGINES = ("numpy", "scipy", "onnxruntime", "av", "soundfile", "soxr")
 EXTRAS = (
     *("torch", "mlx", "onnx", "openvino", "huggingface_hub", "pyannote", "pandas", "matplotlib", "optuna", "rich"),
     *("sounddevice", "reactivex", "fastapi", "uvicorn", "websockets", "prometheus_client", "meeteval", "kaldialign"),
-    *("faster_whisper", "whisperx"),
+    *("faster_whisper", "whisperx", "nemo", "transformers", "safetensors", "tensorboard", "wandb", "yaml"),
 )
-OF_ENGINES = ("diarist.models.nets.torch.", "diarist.models.nets.mlx.")  # networks, opened where their engine is
+NETWORKS = ("diarist.models.nets.torch.", "diarist.models.nets.mlx.")
+PIX2SEQ = tuple(f"diarist.pix2seq.{name}" for name in ("batches", "generate", "model", "train"))
+OF_ENGINES = NETWORKS + PIX2SEQ  # opened where their engine is
 MODULES = sorted(
     info.name
     for info in pkgutil.walk_packages(diarist.__path__, "diarist.", onerror=lambda name: None)

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from diarist.audio.decode import AudioSource
 from diarist.core.config import nearest
 from diarist.core.events import Hook
 from diarist.core.types import Diarization
@@ -25,6 +24,9 @@ from diarist.pipelines.endtoend_presets import NEMOTRON, NO_VOICES, SORTFORMER, 
 from diarist.pipelines.nemo_presets import NemoStyleConfig
 from diarist.pix2seq import presets as pix2seq_presets
 from diarist.pix2seq.config import Pix2SeqConfig
+
+if TYPE_CHECKING:
+    from diarist.audio.decode import AudioSource
 
 
 class Method(Protocol):
