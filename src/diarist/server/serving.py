@@ -137,6 +137,7 @@ class Server:
                 ws_per_message_deflate=False,
                 ssl_certfile=certificate,
                 ssl_keyfile=key,
+                log_config=None,  # the logging of whoever starts a server is left as it is
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
