@@ -143,6 +143,8 @@ def _own(folder: Path) -> Run:
 
 def _array(path: Path, key: str = "") -> NDArray[Any]:
     """An array of numbers from a file, or from the part of an archive that is called `key`."""
+    if not path.is_file():
+        raise InputError(f"the stored run lacks '{path}'")
     try:
         if key:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:

@@ -69,7 +69,7 @@ DAMAGES = {
     "form": (lambda f: _edit(f, form="novel"), "does not say that it is"),
     "version": (lambda f: _edit(f, version=9), "version 9"),
     "names": (lambda f: _edit(f, arrays=["../count"]), "names no arrays"),
-    "gone": (lambda f: (f / "count.npy").unlink(), "holds no array"),
+    "gone": (lambda f: (f / "count.npy").unlink(), "lacks"),
     "cut": (lambda f: (f / "fbank.npy").write_bytes((f / "fbank.npy").read_bytes()[:200]), "holds no array"),
     "noise": (lambda f: (f / "count.npy").write_bytes(b"\x93NUMPY junk"), "holds no array"),
     "objects": (lambda f: np.save(f / "count.npy", np.array([{}], object), allow_pickle=True), "holds no array"),
