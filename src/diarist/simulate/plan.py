@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from diarist.core.types import Diarization, Int64, Turn
 from diarist.errors import ConfigError
@@ -25,6 +26,10 @@ MARGIN = 30
 
 SHORTEST = 10
 """Frames that are left of a stretch, at least, where the end of the conversation cuts it."""
+
+
+LATEST = 0.8
+"""The share of a conversation after which nobody speaks for the first time, as planned."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,7 @@ def make_plan(num_speakers: int, duration: float, config: TurnTaking, rng: np.ra
     changes = np.flatnonzero(changed)
     overlaps = _overlaps(changes, int(rng.binomial(len(changes), share)), length, config, rng)
     offset[changes[overlaps > 0]] = -overlaps[overlaps > 0]
+    offset = _in_time(offset, speaker, changed, length, round(duration * FPS), round(config.bridge * FPS))
     backchannels = _backchannels(num_speakers, speaker, length, offset, config, rng)
     return Plan(round(duration * FPS), round(config.bridge * FPS), num_speakers, speaker, length, offset, backchannels)
 
@@ -131,6 +137,27 @@ def _everybody(speaker: Int64, num_speakers: int, within: int, rng: np.random.Ge
             stretches = np.bincount(head, minlength=num_speakers)
             head[rng.choice(np.flatnonzero(stretches[head] > 1))] = missing
     return speaker
+
+
+def _in_time(
+    offset: Int64, speaker: Int64, changed: NDArray[np.bool_], length: Int64, duration: int, bridge: int
+) -> Int64:
+    """Shorten the silences before the last speaker's first word, where they would push it out of the conversation.
+
+    The stretches before it may take `LATEST` of the time less the silences' least (0 in a gap, `bridge` in a pause);
+    how much of each silence above its least is kept is the same for all. Nearly every plan stays as it is.
+    """
+    last = max(int(np.flatnonzero(speaker == k)[0]) for k in set(speaker.tolist()))
+    before = slice(1, last + 1)
+    silence = np.maximum(offset[before], 0)
+    least = np.minimum(silence, np.where(changed[before], 0, bridge))
+    room = LATEST * duration - offset[0] - length[:last].sum() - least.sum()
+    if (silence - least).sum() <= room:
+        return offset
+    kept = least + np.floor((silence - least) * max(room, 0) / (silence - least).sum())
+    shortened: Int64 = offset.copy()
+    shortened[before] = np.where(offset[before] > 0, kept, offset[before])
+    return shortened
 
 
 def _overlaps(changes: Int64, num: int, length: Int64, config: TurnTaking, rng: np.random.Generator) -> Int64:

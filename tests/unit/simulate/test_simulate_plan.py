@@ -145,6 +145,18 @@ def test_what_holds_for_every_plan(config, num_speakers, duration, seed, stretch
         assert all(b.start - a.end >= config.bridge - 1e-9 for a, b in itertools.pairwise(mine))
 
 
+def test_long_pauses_push_nobody_out_of_the_conversation():
+    """Pauses of 2 s and more, somebody.s first word after one of them: the silences before it are shortened."""
+    config = TurnTaking(
+        hold=0.5, stretch_median=0.625, stretch_spread=0.0, gap_median=0.0, pause_median=2.0, backchannels=0.0
+    )
+    plans = [make_plan(3, 20.0, config, np.random.default_rng(seed)) for seed in range(200)]
+    said = [reference(planned(plan), NAMES[:3], config.bridge, "x", plan.duration) for plan in plans]
+    assert all(d.num_speakers == 3 for d in said)
+    silences = [b.start - a.end for d in said for a, b in itertools.pairwise(sorted(d.turns)) if a.speaker == b.speaker]
+    assert min(silences) >= config.bridge - 1e-9 and np.median(silences) > 1.5
+
+
 def test_a_monologue_has_pauses_only():
     (_, said), *_ = conversations(TurnTaking(), 1, (1, 1))
     assert said.num_speakers == 1 and len(said) > 5 and not said.overlaps()
