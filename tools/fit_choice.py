@@ -38,8 +38,8 @@ from diarist.models.fused import FusedSegmentation
 from diarist.models.vad import load_vad
 from diarist.pipelines.config import ClusteringConfig, PipelineConfig
 from diarist.pipelines.frontend import Listener
-from diarist.pipelines.offline import num_cores
 from diarist.pipelines.threads import single_threaded_algebra
+from diarist.pipelines.workers import num_cores
 from diarist.stages.hypotheses import FEATURES, Choice
 from diarist.stages.window_vbx import CHOSEN_WINDOWS, WindowVbx
 from fit_plda import SEED, Conversation, fit, listen, owner

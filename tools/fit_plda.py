@@ -34,8 +34,8 @@ from diarist.formats.writing import write_aside
 from diarist.models.load import load_embedding, load_segmentation
 from diarist.pipelines.config import PipelineConfig
 from diarist.pipelines.frontend import Evidence, Listener
-from diarist.pipelines.offline import num_cores
 from diarist.pipelines.threads import single_threaded_algebra
+from diarist.pipelines.workers import num_cores
 from diarist.simulate.batch import simulate_many
 from diarist.simulate.config import SimulationConfig, TurnTaking
 from diarist.simulate.kokoro import make_voices

@@ -230,7 +230,7 @@ def _preset_of(text: str) -> tuple[str | None, str, Path | None]:
 
 def _runtime(args: argparse.Namespace) -> RuntimeConfig:
     """As given; workers share the cores, unless they were told how many to take."""
-    from diarist.pipelines.offline import num_cores
+    from diarist.pipelines.workers import num_cores
 
     if args.num_workers < 0:
         raise UsageError(f"--num-workers must be 1 or more, not {args.num_workers}")

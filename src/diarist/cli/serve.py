@@ -89,7 +89,7 @@ def token_of(args: argparse.Namespace) -> str | None:
 
 def _hub(args: argparse.Namespace) -> Hub:
     """Models loaded, the folder made."""
-    from diarist.pipelines.offline import MOST_THREADS, num_cores
+    from diarist.pipelines.workers import threads_of
     from diarist.server.engines import Engines
     from diarist.server.hub import Hub
     from diarist.server.metrics import Metrics
@@ -104,5 +104,4 @@ def _hub(args: argparse.Namespace) -> Hub:
             raise DiaristError(f"cannot make the folder '{args.output}': {error.strerror}") from error
     engines = Engines(config, kind=KINDS[args.pipeline], runtime=runtime, fixed=args.fixed)
     engines.load()
-    threads = runtime.num_threads or min(MOST_THREADS, num_cores())
-    return Hub(engines, limits, metrics, num_workers=threads, output=args.output)
+    return Hub(engines, limits, metrics, num_workers=threads_of(runtime.num_threads), output=args.output)

@@ -21,8 +21,9 @@ from diarist.pipelines.cluster import clustering_of
 from diarist.pipelines.config import PipelineConfig
 from diarist.pipelines.decode import decode
 from diarist.pipelines.frontend import Evidence
-from diarist.pipelines.offline import Diarizer, num_cores
+from diarist.pipelines.offline import Diarizer
 from diarist.pipelines.threads import single_threaded_algebra
+from diarist.pipelines.workers import num_cores
 
 
 class Judge(ABC):

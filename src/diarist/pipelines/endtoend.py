@@ -28,9 +28,8 @@ from diarist.pipelines.endtoend_decode import decode
 from diarist.pipelines.endtoend_join import Joined, join
 from diarist.pipelines.endtoend_listen import Heard, listen, told
 from diarist.pipelines.endtoend_presets import NEMOTRON, NO_VOICES, EndToEndConfig, Presets
-from diarist.pipelines.offline import MOST_THREADS, num_cores
 from diarist.pipelines.threads import single_threaded_algebra
-from diarist.pipelines.workers import Workers
+from diarist.pipelines.workers import Workers, threads_of
 
 
 class EndToEndDiarizer:
@@ -61,7 +60,7 @@ class EndToEndDiarizer:
         self.engine = engine
         self._model, self._embedding = model, embedding
         self._lock = threading.Lock()
-        self._workers = Workers(self.runtime.num_threads or min(num_cores(), MOST_THREADS))
+        self._workers = Workers(threads_of(self.runtime.num_threads))
 
     @property
     def fingerprint(self) -> str:

@@ -35,9 +35,8 @@ from diarist.pipelines.config import RuntimeConfig
 from diarist.pipelines.nemo_embed import Voices
 from diarist.pipelines.nemo_overlap import SecondSpeakers, Stretch
 from diarist.pipelines.nemo_presets import NemoStyleConfig, VadConfig
-from diarist.pipelines.offline import MOST_THREADS, num_cores
 from diarist.pipelines.threads import single_threaded_algebra
-from diarist.pipelines.workers import Workers
+from diarist.pipelines.workers import Workers, threads_of
 from diarist.stages import multiscale, speech
 from diarist.stages.assign import centroids
 from diarist.stages.heard import Heard, hear
@@ -87,7 +86,7 @@ class NemoStyleDiarizer:
         self._own_vad = vad is not None
         self._accept_licence = accept_licence
         self._lock = threading.Lock()
-        self._workers = Workers(self.runtime.num_threads or min(num_cores(), MOST_THREADS))
+        self._workers = Workers(threads_of(self.runtime.num_threads))
 
     @property
     def fingerprint(self) -> str:

@@ -6,7 +6,6 @@ result = diarizer("meeting.m4a", num_speakers=2)
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,9 +32,7 @@ from diarist.pipelines.config import PipelineConfig, RuntimeConfig
 from diarist.pipelines.decode import decode
 from diarist.pipelines.frontend import Evidence, Listener
 from diarist.pipelines.threads import single_threaded_algebra
-from diarist.pipelines.workers import Workers
-
-MOST_THREADS = 8  # where no number is asked for: each holds the working memory of a batch, 40 MB
+from diarist.pipelines.workers import Workers, threads_of
 
 
 class Diarizer:
@@ -65,7 +62,7 @@ class Diarizer:
         self._segmentation, self._embedding = segmentation, embedding
         self._clustering: Clustering | None = None
         self._lock = threading.Lock()
-        self._workers = Workers(self.runtime.num_threads or min(num_cores(), MOST_THREADS))
+        self._workers = Workers(threads_of(self.runtime.num_threads))
 
     @property
     def fingerprint(self) -> str:
@@ -251,11 +248,6 @@ def diarize(
         sample_rate=sample_rate,
         uri=uri,
     )
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _show(emitter: Emitter, evidence: Evidence, clusters: Clusters) -> None:

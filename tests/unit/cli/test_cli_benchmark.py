@@ -28,7 +28,7 @@ from diarist.evaluation.systems import Offline
 from diarist.models.toy import ToyEmbedding, ToySegmentation
 from diarist.models.vad import SegmentationVad
 from diarist.pipelines import nemo_style
-from diarist.pipelines.offline import num_cores
+from diarist.pipelines.workers import num_cores
 from toy_house import CONFIG, recording, write_wav
 
 SAY = """import sys
