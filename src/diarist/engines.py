@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from diarist.core.config import nearest
 from diarist.core.events import Hook
-from diarist.core.types import Diarization
 from diarist.errors import UsageError
 from diarist.pipelines import auto_presets, nemo_own_presets, nemo_presets, presets
 from diarist.pipelines.auto_presets import AutoConfig
@@ -26,29 +25,7 @@ from diarist.pix2seq import presets as pix2seq_presets
 from diarist.pix2seq.config import Pix2SeqConfig
 
 if TYPE_CHECKING:
-    from diarist.audio.decode import AudioSource
-
-
-class Method(Protocol):
-    """A diarizer with its configuration: safe to call again, and from several threads."""
-
-    preset: str
-    config: Any
-    runtime: RuntimeConfig
-
-    def __call__(
-        self,
-        audio: AudioSource,
-        *,
-        num_speakers: int | None = None,
-        min_speakers: int | None = None,
-        max_speakers: int | None = None,
-        sample_rate: int | None = None,
-        uri: str | None = None,
-        hooks: Sequence[Hook] = (),
-    ) -> Diarization:
-        """Who spoke when, as `diarist.Diarizer` has it. Raises `DiaristError`."""
-        ...
+    from diarist.pipelines.method import Method
 
 
 class Named(Protocol):
@@ -80,7 +57,7 @@ class Engine:
     presets: Mapping[str, Named]
     default: str
     resolve: Callable[[str, str | Path | None, Mapping[str, Any] | None], Any]
-    make: Callable[..., Method]
+    make: Callable[..., Method[Any]]
     weights: Callable[[Any], Sequence[str]]
     extra: str | None = None
     hears_speech: bool = False
@@ -92,7 +69,7 @@ class Engine:
         config: Any = None,
         runtime: RuntimeConfig | None = None,
         hooks: Sequence[Hook] = (),
-    ) -> Method:
+    ) -> Method[Any]:
         """A diarizer; models are loaded at its first call. `config` is a whole one, or a mapping of changes."""
         preset = preset or self.default
         whole = config if isinstance(config, self.config) else self.resolve(preset, None, config)
@@ -106,7 +83,7 @@ def engine(name: str) -> Engine:
     return ENGINES[name]
 
 
-def _clustering(preset: str, **options: Any) -> Method:
+def _clustering(preset: str, **options: Any) -> Method[Any]:
     from diarist.pipelines.offline import Diarizer
 
     return Diarizer(preset, **options)
@@ -116,7 +93,7 @@ def _clustering_weights(config: PipelineConfig) -> list[str]:
     return [config.segmentation.model, _vad(config.segmentation.vad), config.embedding.model]
 
 
-def _nemo_style(preset: str, **options: Any) -> Method:
+def _nemo_style(preset: str, **options: Any) -> Method[Any]:
     from diarist.pipelines.nemo_style import NemoStyleDiarizer
 
     return NemoStyleDiarizer(preset, **options)
@@ -130,7 +107,7 @@ def _nemo_style_weights(config: NemoStyleConfig) -> list[str]:
 def _end_to_end(name: str, presets: Presets) -> Engine:
     """An engine around an end-to-end model."""
 
-    def make(preset: str, **options: Any) -> Method:
+    def make(preset: str, **options: Any) -> Method[Any]:
         from diarist.pipelines.endtoend import EndToEndDiarizer
 
         return EndToEndDiarizer(preset, presets=presets, engine=name, **options)
@@ -162,7 +139,7 @@ _END_TO_END = {
 }
 
 
-def _auto(preset: str, **options: Any) -> Method:
+def _auto(preset: str, **options: Any) -> Method[Any]:
     from diarist.pipelines.auto import AutoDiarizer
 
     return AutoDiarizer(preset, **options)
@@ -172,7 +149,7 @@ def _auto_weights(config: AutoConfig) -> list[str]:
     return [*_clustering_weights(presets.resolve(config.router.clustering)), config.embedding.model]
 
 
-def _pix2seq(preset: str, **options: Any) -> Method:
+def _pix2seq(preset: str, **options: Any) -> Method[Any]:
     from diarist.pix2seq.engine import Pix2SeqDiarizer
 
     return Pix2SeqDiarizer(preset, **options)

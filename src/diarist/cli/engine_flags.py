@@ -6,14 +6,17 @@ import argparse
 import os
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diarist.cli.engine_jobs import ORACLE, SPEECH_FILES, says_speech
 from diarist.cli.flags import add_config, given
 from diarist.core.config import replace_from, walk
-from diarist.engines import DEFAULT, ENGINES, Engine, Method, engine
+from diarist.engines import DEFAULT, ENGINES, Engine, engine
 from diarist.errors import UsageError
 from diarist.pipelines.config import RuntimeConfig
+
+if TYPE_CHECKING:
+    from diarist.pipelines.method import Method
 
 CLUSTERING = "clustering"
 _OF_SPEECH = ("vad", "manifest")  # arguments that only engines that are told of speech take
@@ -69,7 +72,7 @@ def add_speech(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def diarizer_of(args: argparse.Namespace) -> Method:
+def diarizer_of(args: argparse.Namespace) -> Method[Any]:
     """The diarizer that the arguments ask for. Raises `UsageError` where they belong to another engine."""
     from diarist.models.vad import ACCEPT
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from diarist.cli.progress import ProgressBar
     from diarist.core.events import Event, Hook
     from diarist.core.types import Diarization
-    from diarist.engines import Method
+    from diarist.pipelines.method import Method
     from diarist.pipelines.offline import Diarizer
 
 HELP = "who spoke when, in recordings"
@@ -115,7 +115,7 @@ def _check_output(args: argparse.Namespace, num_files: int) -> None:
             raise DiaristError(f"cannot make the folder '{args.out}': {error.strerror}") from error
 
 
-def _diarize(diarizer: Method, job: Job, args: argparse.Namespace) -> Diarization:
+def _diarize(diarizer: Method[Any], job: Job, args: argparse.Namespace) -> Diarization:
     from diarist.cli.progress import ProgressBar
 
     bounds = {name: getattr(args, name) for name in ("num_speakers", "min_speakers", "max_speakers")}
@@ -132,7 +132,7 @@ def _diarize(diarizer: Method, job: Job, args: argparse.Namespace) -> Diarizatio
     return result.exclusive() if args.exclusive else result
 
 
-def _fetching(diarizer: Method, weights: Callable[[Any], Sequence[str]], bar: ProgressBar) -> Hook:
+def _fetching(diarizer: Method[Any], weights: Callable[[Any], Sequence[str]], bar: ProgressBar) -> Hook:
     """A hook that fetches weights, at first use, where it can be seen."""
     from diarist.models import fetch
     from diarist.models.catalog import CATALOG

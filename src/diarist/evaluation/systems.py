@@ -25,13 +25,14 @@ from diarist.core.config import fingerprint, nearest, to_dict
 from diarist.core.events import Event
 from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.core.types import Diarization
-from diarist.engines import Method, engine
+from diarist.engines import engine
 from diarist.errors import InputError, UsageError
 from diarist.evaluation.dataset import Item
 from diarist.evaluation.distribution import Distribution
 from diarist.formats import read_text
 from diarist.formats.writing import safe_name
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
+from diarist.pipelines.method import Method
 from diarist.pipelines.offline import Diarizer
 
 AS_IS = "as-is"
@@ -200,7 +201,7 @@ class Whole:
         return _timed(engine(self.engine).build(config=self.config, runtime=self.runtime))
 
 
-def _timed(diarizer: Method) -> Work:
+def _timed(diarizer: Method[Any]) -> Work:
     def answer(item: Item) -> Answer:
         clock = Clock()
         result = diarizer(item.audio, uri=item.uri, hooks=[clock])

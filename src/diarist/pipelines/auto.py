@@ -11,7 +11,6 @@ caller gives come before any count. Where the end-to-end model cannot be had, al
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ import numpy as np
 
 from diarist.audio.decode import AudioSource, open_audio
 from diarist.audio.opening import STDIN, open_bytes
-from diarist.core.config import fingerprint, replace_from
+from diarist.core.config import fingerprint
 from diarist.core.events import Emitter, Hook
 from diarist.core.time import SAMPLE_RATE
 from diarist.core.types import Diarization, Float32, SpeakerBounds
@@ -29,6 +28,7 @@ from diarist.errors import MissingError
 from diarist.pipelines.auto_presets import DEFAULT, END_TO_END, AutoConfig, resolve
 from diarist.pipelines.config import RuntimeConfig
 from diarist.pipelines.endtoend import EndToEndDiarizer
+from diarist.pipelines.method import Method
 from diarist.pipelines.offline import Diarizer
 
 PIECE = 60  # seconds of a recording that are counted together, where not all of it is
@@ -45,7 +45,7 @@ class Route:
     warning: str | None = None
 
 
-class AutoDiarizer:
+class AutoDiarizer(Method[AutoConfig]):
     """The engine `auto`: reusable, and safe to call from several threads at once.
 
     `clustering`, `counting` and `end_to_end` are diarizers to use in place of those that the configuration names. The
@@ -64,10 +64,8 @@ class AutoDiarizer:
         end_to_end: EndToEndDiarizer | None = None,
         **runtime_changes: Any,
     ) -> None:
-        self.preset = preset
-        self.config = config if isinstance(config, AutoConfig) else resolve(preset, changes=config)
-        self.runtime = replace_from(runtime or RuntimeConfig(), runtime_changes)
-        self.hooks = tuple(hooks)
+        whole = config if isinstance(config, AutoConfig) else resolve(preset, changes=config)
+        super().__init__("auto", preset, whole, runtime, runtime_changes, hooks)
         router, voices = self.config.router, dataclasses.asdict(self.config.embedding)
         changes = {"embedding": voices}
         self.clustering = clustering or Diarizer(router.clustering, config=changes, runtime=self.runtime)
@@ -79,7 +77,6 @@ class AutoDiarizer:
             presets=END_TO_END[router.engine],
             engine=router.engine,
         )
-        self._lock = threading.Lock()
         self._missing: str | None = None
 
     @property

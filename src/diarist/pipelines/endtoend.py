@@ -9,14 +9,12 @@ linking; a number of speakers that is kept; memories that are joined where one c
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from diarist.audio.decode import AudioReader, AudioSource, open_audio
-from diarist.core.config import fingerprint, replace_from
+from diarist.audio.decode import AudioReader
 from diarist.core.events import Emitter, Hook
 from diarist.core.protocols import EmbeddingModel, EndToEndModel
 from diarist.core.types import Diarization, Speaker, SpeakerBounds
@@ -28,16 +26,18 @@ from diarist.pipelines.endtoend_decode import decode
 from diarist.pipelines.endtoend_join import Joined, join
 from diarist.pipelines.endtoend_listen import Heard, listen, told
 from diarist.pipelines.endtoend_presets import NEMOTRON, NO_VOICES, EndToEndConfig, Presets
+from diarist.pipelines.method import Reading
 from diarist.pipelines.threads import single_threaded_algebra
 from diarist.pipelines.workers import Workers, threads_of
 
 
-class EndToEndDiarizer:
+class EndToEndDiarizer(Reading[EndToEndConfig]):
     """The engines `nemotron` and `sortformer`: reusable, and safe to call from several threads at once.
 
     `preset` is a name of `presets`; `config` a whole `EndToEndConfig`, or a mapping of single changes such as
     `{"turns.onset": 0.6}`. `model` and `embedding` stand in for those that the configuration names. The rest is as in
-    `diarist.Diarizer`.
+    `diarist.Diarizer`. A most number of speakers makes those whose voices are nearest one; a least number cannot be
+    kept where the model hears fewer.
     """
 
     def __init__(
@@ -53,39 +53,11 @@ class EndToEndDiarizer:
         engine: str = "nemotron",
         **runtime_changes: Any,
     ) -> None:
-        self.preset = preset or presets.default
-        self.config = config if isinstance(config, EndToEndConfig) else presets.resolve(self.preset, changes=config)
-        self.runtime = replace_from(runtime or RuntimeConfig(), runtime_changes)
-        self.hooks = tuple(hooks)
-        self.engine = engine
+        preset = preset or presets.default
+        whole = config if isinstance(config, EndToEndConfig) else presets.resolve(preset, changes=config)
+        super().__init__(engine, preset, whole, runtime, runtime_changes, hooks)
         self._model, self._embedding = model, embedding
-        self._lock = threading.Lock()
         self._workers = Workers(threads_of(self.runtime.num_threads))
-
-    @property
-    def fingerprint(self) -> str:
-        """Sixteen digits that change with anything that changes the answer."""
-        return fingerprint(self.config)
-
-    def __call__(
-        self,
-        audio: AudioSource,
-        *,
-        num_speakers: int | None = None,
-        min_speakers: int | None = None,
-        max_speakers: int | None = None,
-        sample_rate: int | None = None,
-        uri: str | None = None,
-        hooks: Sequence[Hook] = (),
-    ) -> Diarization:
-        """Diarize a file, bytes, a binary stream or an array, as `diarist.Diarizer`.
-
-        A most number of speakers makes those whose voices are nearest one; a least number cannot be kept where the
-        model hears fewer, and the result's `warnings` say so. Raises as `diarist.Diarizer`.
-        """
-        bounds = SpeakerBounds.of(num_speakers, min_speakers, max_speakers)
-        with open_audio(audio, sample_rate=sample_rate, uri=uri) as reader:
-            return self._run(reader, bounds, (*self.hooks, *hooks))
 
     def _run(self, reader: AudioReader, bounds: SpeakerBounds, hooks: Sequence[Hook]) -> Diarization:
         emitter = Emitter(hooks, reader.uri)
@@ -112,17 +84,9 @@ class EndToEndDiarizer:
         return listen(reader.blocks(), model, embedding, self.config, self._workers.pool(), report)
 
     def _extra(self, emitter: Emitter, num_memories: int) -> dict[str, Any]:
-        """Provenance: what was asked of which engine, and how long each stage took."""
         voices = self.config.embedding
         known = {} if voices.model == NO_VOICES else {"voices": embedding_identity(voices.model, voices.precision)}
-        return {
-            "engine": self.engine,
-            "preset": self.preset,
-            "fingerprint": self.fingerprint,
-            "memories": num_memories,
-            **known,
-            "timings": {name: round(seconds, 3) for name, seconds in emitter.timings.items()},
-        }
+        return self.provenance(emitter, memories=num_memories, **known)
 
     def loaded(self) -> tuple[EndToEndModel[Any], EmbeddingModel | None]:
         """The models that every call shares, loaded at the first one. Raises `MissingError` for weights or packages

@@ -10,7 +10,6 @@ lacks can be asked for: a second speaker where two talk (`segmentation.overlap`)
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from diarist.audio.decode import AudioSource, open_audio
-from diarist.core.config import fingerprint, replace_from
 from diarist.core.events import Emitter, Hook
 from diarist.core.protocols import EmbeddingModel, SegmentationModel, VoiceActivityModel
 from diarist.core.time import SAMPLE_RATE
@@ -32,6 +30,7 @@ from diarist.models.vad import NAMES, load_vad
 from diarist.pipelines import nemo_presets
 from diarist.pipelines.cluster import certainty
 from diarist.pipelines.config import RuntimeConfig
+from diarist.pipelines.method import Method
 from diarist.pipelines.nemo_embed import Voices
 from diarist.pipelines.nemo_overlap import SecondSpeakers, Stretch
 from diarist.pipelines.nemo_presets import NemoStyleConfig, VadConfig
@@ -54,7 +53,7 @@ class _Models:
     pool: ThreadPoolExecutor
 
 
-class NemoStyleDiarizer:
+class NemoStyleDiarizer(Method[NemoStyleConfig]):
     """The `nemo-style` engine: reusable, and safe to call from several threads at once.
 
     `preset` is a name of `diarist.pipelines.nemo_presets`; `config` a whole `NemoStyleConfig`, or a mapping of single
@@ -78,20 +77,12 @@ class NemoStyleDiarizer:
         engine: str = "nemo-style",
         **runtime_changes: Any,
     ) -> None:
-        self.preset, self.engine = preset, engine
-        self.config = config if isinstance(config, NemoStyleConfig) else nemo_presets.resolve(preset, changes=config)
-        self.runtime = replace_from(runtime or RuntimeConfig(), runtime_changes)
-        self.hooks = tuple(hooks)
+        whole = config if isinstance(config, NemoStyleConfig) else nemo_presets.resolve(preset, changes=config)
+        super().__init__(engine, preset, whole, runtime, runtime_changes, hooks)
         self._vad, self._segmentation, self._embedding = vad, segmentation, embedding
         self._own_vad = vad is not None
         self._accept_licence = accept_licence
-        self._lock = threading.Lock()
         self._workers = Workers(threads_of(self.runtime.num_threads))
-
-    @property
-    def fingerprint(self) -> str:
-        """Sixteen digits that change with anything that changes the answer."""
-        return fingerprint(self.config)
 
     def __call__(
         self,
@@ -159,13 +150,8 @@ class NemoStyleDiarizer:
             name: Speaker(name, None if answer.voices is None else np.asarray(answer.voices[index], np.float32))
             for index, name in names.items()
         }
-        extra = {
-            "engine": self.engine,
-            "preset": self.preset,
-            "fingerprint": self.fingerprint,
-            "voices": embedding_identity(self.config.embedding.model, self.config.embedding.precision),
-            "timings": {name: round(seconds, 3) for name, seconds in emitter.timings.items()},
-        }
+        identity = embedding_identity(self.config.embedding.model, self.config.embedding.precision)
+        extra = self.provenance(emitter, voices=identity)
         return Diarization(tuple(turn for turn, _ in turns), uri, speakers, length, tuple(warnings), extra)
 
     def embedding_model(self) -> EmbeddingModel:

@@ -6,7 +6,6 @@ result = diarizer("meeting.m4a", num_speakers=2)
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +15,6 @@ import numpy as np
 
 from diarist.audio.decode import AudioReader, AudioSource, open_audio
 from diarist.audio.opening import STDIN, open_bytes
-from diarist.core.config import fingerprint, replace_from
 from diarist.core.events import Emitter, Hook
 from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.core.time import SAMPLE_RATE
@@ -31,11 +29,12 @@ from diarist.pipelines.cluster import Clustering, Clusters, clustering_of
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
 from diarist.pipelines.decode import decode
 from diarist.pipelines.frontend import Evidence, Listener
+from diarist.pipelines.method import Reading
 from diarist.pipelines.threads import single_threaded_algebra
 from diarist.pipelines.workers import Workers, threads_of
 
 
-class Diarizer:
+class Diarizer(Reading[PipelineConfig]):
     """The `clustering` engine: reusable, and safe to call from several threads at once.
 
     `preset` is a name of `diarist.pipelines.presets`; `config` a whole `PipelineConfig`, or a mapping of single
@@ -55,40 +54,11 @@ class Diarizer:
         embedding: EmbeddingModel | None = None,
         **runtime_changes: Any,
     ) -> None:
-        self.preset = preset
-        self.config = config if isinstance(config, PipelineConfig) else presets.resolve(preset, changes=config)
-        self.runtime = replace_from(runtime or RuntimeConfig(), runtime_changes)
-        self.hooks = tuple(hooks)
+        whole = config if isinstance(config, PipelineConfig) else presets.resolve(preset, changes=config)
+        super().__init__("clustering", preset, whole, runtime, runtime_changes, hooks)
         self._segmentation, self._embedding = segmentation, embedding
         self._clustering: Clustering | None = None
-        self._lock = threading.Lock()
         self._workers = Workers(threads_of(self.runtime.num_threads))
-
-    @property
-    def fingerprint(self) -> str:
-        """Sixteen digits that change with anything that changes the answer."""
-        return fingerprint(self.config)
-
-    def __call__(
-        self,
-        audio: AudioSource,
-        *,
-        num_speakers: int | None = None,
-        min_speakers: int | None = None,
-        max_speakers: int | None = None,
-        sample_rate: int | None = None,
-        uri: str | None = None,
-        hooks: Sequence[Hook] = (),
-    ) -> Diarization:
-        """Diarize a file, bytes, a binary stream or an array `(num_samples,)` or `(num_samples, num_channels)`.
-
-        Arrays need their `sample_rate`. The bounds on speakers are kept whenever the recording can give them; where
-        it cannot, the result's `warnings` say so. Raises `AudioError` for what is not sound, `UsageError` for
-        impossible bounds, `MissingError` for weights that are not there.
-        """
-        bounds = SpeakerBounds.of(num_speakers, min_speakers, max_speakers)
-        with open_audio(audio, sample_rate=sample_rate, uri=uri) as reader:
-            return self._run(reader, bounds, (*self.hooks, *hooks))
 
     def _run(self, reader: AudioReader, bounds: SpeakerBounds, hooks: Sequence[Hook]) -> Diarization:
         emitter = Emitter(hooks, reader.uri)
@@ -122,14 +92,8 @@ class Diarizer:
         )
 
     def _extra(self, emitter: Emitter) -> dict[str, Any]:
-        """Provenance: what was asked of which engine, and how long each stage took."""
-        return {
-            "engine": "clustering",
-            "preset": self.preset,
-            "fingerprint": self.fingerprint,
-            "voices": embedding_identity(self.config.embedding.model, self.config.embedding.precision),
-            "timings": {name: round(seconds, 3) for name, seconds in emitter.timings.items()},
-        }
+        voices = self.config.embedding
+        return self.provenance(emitter, voices=embedding_identity(voices.model, voices.precision))
 
     def by_channel(
         self,

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarist.audio.decode import AudioReader, AudioSource, open_audio
-from diarist.core.config import fingerprint, replace_from
+from diarist.audio.decode import AudioReader
 from diarist.core.events import Emitter, Hook
 from diarist.core.time import SAMPLE_RATE
 from diarist.core.types import Diarization, Float32, SpeakerBounds, Turn
 from diarist.models.identity import embedding_identity
 from diarist.pipelines.config import RuntimeConfig
+from diarist.pipelines.method import Reading
 from diarist.pipelines.threads import single_threaded_algebra
 from diarist.pix2seq import presets
 from diarist.pix2seq.checkpoint import load
@@ -43,12 +43,14 @@ Hears = Callable[[Float32], NDArray[Any]]
 """A front end: sound `(num_samples,)` at 16 kHz to `(num_features, channels)`."""
 
 
-class Pix2SeqDiarizer:
+class Pix2SeqDiarizer(Reading[Pix2SeqConfig]):
     """The engine `pix2seq`: reusable, and safe to call from several threads at once.
 
     `preset` is a name of `diarist.pix2seq.presets`; `config` a whole `Pix2SeqConfig`, or a mapping of single changes
     such as `{"decode.method": "beam"}`. `runtime` changes the speed only. The checkpoint is read at the first call;
-    `model` stands in for it, and `hears` for the front end that it was trained with.
+    `model` stands in for it, and `hears` for the front end that it was trained with. A most number of speakers is kept
+    by the grammar; for a least number, new speakers are made ever more likely until there are enough. A call raises
+    `ExtraError` without torch.
     """
 
     def __init__(
@@ -62,38 +64,9 @@ class Pix2SeqDiarizer:
         hears: Hears | None = None,
         **runtime_changes: Any,
     ) -> None:
-        self.preset = preset
-        self.config = config if isinstance(config, Pix2SeqConfig) else presets.resolve(preset, changes=config)
-        self.runtime = replace_from(runtime or RuntimeConfig(), runtime_changes)
-        self.hooks = tuple(hooks)
+        whole = config if isinstance(config, Pix2SeqConfig) else presets.resolve(preset, changes=config)
+        super().__init__("pix2seq", preset, whole, runtime, runtime_changes, hooks)
         self._model, self._hears = model, hears
-        self._lock = threading.Lock()
-
-    @property
-    def fingerprint(self) -> str:
-        """Sixteen digits that change with anything that changes the answer."""
-        return fingerprint(self.config)
-
-    def __call__(
-        self,
-        audio: AudioSource,
-        *,
-        num_speakers: int | None = None,
-        min_speakers: int | None = None,
-        max_speakers: int | None = None,
-        sample_rate: int | None = None,
-        uri: str | None = None,
-        hooks: Sequence[Hook] = (),
-    ) -> Diarization:
-        """Diarize a file, bytes, a binary stream or an array, as `diarist.Diarizer`.
-
-        A most number of speakers is kept by the grammar. For a least number, new speakers are made ever more likely
-        until there are enough; where there still are not, the result's `warnings` say so. Raises as
-        `diarist.Diarizer`, and `ExtraError` without torch.
-        """
-        bounds = SpeakerBounds.of(num_speakers, min_speakers, max_speakers)
-        with open_audio(audio, sample_rate=sample_rate, uri=uri) as reader:
-            return self._run(reader, bounds, (*self.hooks, *hooks))
 
     def _run(self, reader: AudioReader, bounds: SpeakerBounds, hooks: Sequence[Hook]) -> Diarization:
         emitter = Emitter(hooks, reader.uri)
@@ -124,15 +97,8 @@ class Pix2SeqDiarizer:
         )
 
     def _extra(self, emitter: Emitter, chain: Chain) -> dict[str, Any]:
-        """Provenance: what was asked of which network, and how long each stage took."""
-        return {
-            "engine": "pix2seq",
-            "preset": self.preset,
-            "fingerprint": self.fingerprint,
-            "checkpoint": embedding_identity(self.config.checkpoint, "float32"),
-            "windows": chain.num_windows,
-            "timings": {name: round(seconds, 3) for name, seconds in emitter.timings.items()},
-        }
+        checkpoint = embedding_identity(self.config.checkpoint, "float32")
+        return self.provenance(emitter, checkpoint=checkpoint, windows=chain.num_windows)
 
     def loaded(self) -> tuple[Pix2Seq, Hears]:
         """The network and its front end, which every call shares; loaded at the first one.
