@@ -9,7 +9,8 @@ from diarist.core.time import SAMPLE_RATE
 from diarist.core.types import Diarization, Turn
 from diarist.models.toy import conversation
 from diarist.pix2seq.config import AudioSpec, ModelConfig
-from diarist.pix2seq.model import Pix2Seq, activity_loss, loss
+from diarist.pix2seq.losses import activity_loss, loss
+from diarist.pix2seq.model import Pix2Seq
 from diarist.pix2seq.tokens import PAD, START, masks
 from diarist.stages.fbank import fbank
 

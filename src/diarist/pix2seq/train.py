@@ -8,11 +8,9 @@ it would have given. Started by `torchrun`, processes share the examples of an u
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,20 +21,20 @@ from torch import Tensor
 
 from diarist.core.config import dump_toml, from_dict, to_dict
 from diarist.errors import Cancelled, DiaristError, InputError, UsageError
+from diarist.formats.writing import write_text
 from diarist.pix2seq import checkpoint
 from diarist.pix2seq.batches import Batch, Batches
 from diarist.pix2seq.config import Config
 from diarist.pix2seq.data import Examples
 from diarist.pix2seq.frontends import front_end
-from diarist.pix2seq.model import Pix2Seq, activity_loss, loss
+from diarist.pix2seq.losses import activity_loss, loss
+from diarist.pix2seq.model import Pix2Seq
 from diarist.pix2seq.tokens import PAD
 from diarist.pix2seq.train_config import TrainConfig
+from diarist.pix2seq.training_log import Tell, TrainingLog
 
 Judge = Callable[[Pix2Seq], Mapping[str, float]]
 """Decodes held-out recordings with a model: names to figures, such as `simulated-2/der`."""
-
-Tell = Callable[[Mapping[str, Any]], None]
-"""Is told a row of the log."""
 
 
 def learning_rate(config: TrainConfig, update: int) -> float:
@@ -245,8 +243,9 @@ def train(
         batches.examples.place(output / "cache")
     goal = min(until or config.train.steps, config.train.steps)
     if run.world.rank == 0:
-        _write(output / "config.toml", dump_toml(to_dict(config)).encode())
-    with _Log(output, config, run, tell) as log, _Interrupt() as interrupt:
+        output.mkdir(parents=True, exist_ok=True)
+        write_text(output / "config.toml", dump_toml(to_dict(config)))
+    with TrainingLog(output, config, run, tell) as log, _Interrupt() as interrupt:
         supply = batches.since(run.update * config.train.accumulate, config.train.workers)
         while run.update < goal and not interrupt.asked:
             row = update(run, [next(supply) for _ in range(config.train.accumulate)])
@@ -321,13 +320,6 @@ def read_state(path: Path, config: Config | None = None) -> dict[str, Any]:
     return state
 
 
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}")
-    aside.write_bytes(data)
-    aside.replace(path)
-
-
 def _device(name: str) -> torch.device:
     if name != "auto":
         try:
@@ -355,64 +347,3 @@ class _Interrupt:
     def __exit__(self, *error: object) -> None:
         with contextlib.suppress(ValueError, AttributeError):
             signal.signal(signal.SIGINT, self._before)
-
-
-class _Log:
-    """Rows to `log.jsonl`, to TensorBoard and to Weights & Biases, where wanted."""
-
-    def __init__(self, output: Path, config: Config, run: Run, tell: Tell | None) -> None:
-        self._run, self._every, self._tell, self._first = run, config.train.log_every, tell, run.world.rank == 0
-        self._path = output / "log.jsonl"
-        self._writers: list[Any] = []
-        self._since = time.perf_counter(), run.seconds
-        if self._first:
-            output.mkdir(parents=True, exist_ok=True)
-            self._forget_after(run.update)
-            self._writers = _writers(output, config)
-
-    def __enter__(self) -> _Log:
-        return self
-
-    def step(self, row: Mapping[str, float], *, last: bool) -> None:
-        """What an update says of itself, every so often."""
-        run = self._run
-        if run.update % self._every == 0 or last:
-            clock, heard = self._since
-            speed = (run.seconds - heard) / max(time.perf_counter() - clock, 1e-9)
-            self.add({"update": run.update, **row, "hours": run.seconds / 3600, "speed": speed})
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """One row; `update` says when."""
-        self._since = time.perf_counter(), self._run.seconds
-        if not self._first:
-            return
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({k: _short(v) for k, v in row.items()}) + "\n")
-        for write in self._writers:
-            write(row)
-        if self._tell is not None:
-            self._tell(row)
-
-    def __exit__(self, *error: object) -> None:
-        for write in self._writers:
-            write(None)
-
-    def _forget_after(self, done: int) -> None:
-        """Rows of updates that a resumed run makes again."""
-        if self._path.exists():
-            lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if json.loads(line)["update"] <= done]
-            _write(self._path, "".join(kept).encode())
-
-
-def _short(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def _writers(output: Path, config: Config) -> list[Callable[[Mapping[str, Any] | None], None]]:
-    from diarist.pix2seq.boards import tensorboard, wandb
-
-    made = [tensorboard(output)] if config.train.tensorboard else []
-    if config.train.wandb:
-        made.append(wandb(output, to_dict(config)))
-    return [writer for writer in made if writer is not None]
