@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from diarist.audio.decode import load
 from diarist.audio.files import EXTENSIONS
 from diarist.core.config import fingerprint
-from diarist.core.time import SAMPLE_RATE
+from diarist.core.time import SAMPLE_RATE, to_samples
 from diarist.core.types import Float32, Turn
 from diarist.errors import InputError, UsageError
 from diarist.formats import rttm
 from diarist.pix2seq.augment import augment
 from diarist.pix2seq.config import AudioSpec, ModelConfig, PromptConfig
 from diarist.pix2seq.frontends.disturbance import Disturbance
+from diarist.pix2seq.prompt import alone, compose, within
 from diarist.pix2seq.train_config import DataConfig
 from diarist.simulate.config import SimulationConfig
 from diarist.simulate.conversation import simulate
@@ -244,16 +245,6 @@ def cropped(turns: Iterable[Turn], start: float, seconds: float) -> tuple[Turn, 
     return tuple(sorted(kept))
 
 
-def alone(turns: Sequence[Turn], speaker: str, until: float) -> list[tuple[float, float]]:
-    """Where nobody but one speaker talks before a time, in seconds."""
-    free = [(t.start, min(t.end, until)) for t in turns if t.speaker == speaker and t.start < until]
-    for other in turns:
-        if other.speaker != speaker:
-            parts = ((a, min(b, other.start)) for a, b in free), ((max(a, other.end), b) for a, b in free)
-            free = sorted({(a, b) for side in parts for a, b in side if b > a})
-    return free
-
-
 def with_known(
     samples: Float32, turns: Sequence[Turn], length: int, config: PromptConfig, rng: np.random.Generator
 ) -> tuple[Float32, tuple[Turn, ...]]:
@@ -263,22 +254,22 @@ def with_known(
     """
     total = len(samples) / SAMPLE_RATE
     at = float(rng.uniform(0.15, 0.7)) * total
-    names = list(dict.fromkeys(t.speaker for t in sorted(turns) if t.start < at))
-    stretches = {name: alone(turns, name, at) for name in names}
-    known = [n for n in names if sum(b - a for a, b in stretches[n]) >= config.least]
+    heard = list(within(sorted(turns), 0.0, at))
+    stretches: dict[str, list[Turn]] = {turn.speaker: [] for turn in heard}
+    for turn in alone(heard):
+        stretches[turn.speaker].append(turn)
+    known = [name for name, lone in stretches.items() if sum(turn.duration for turn in lone) >= config.least]
     each = min(config.seconds, config.share * length / SAMPLE_RATE / max(len(known), 1) - config.silence)
-    pieces: list[Float32] = []
-    said: list[Turn] = []
-    filled = 0.0
-    silence = np.zeros(round(config.silence * SAMPLE_RATE), np.float32)
+    voices: dict[str, Float32] = {}
     for name in known:
-        clip = _clip(samples, stretches[name], each if rng.random() < 0.7 else float(rng.uniform(config.least, each)))
-        said.append(Turn(filled, filled + len(clip) / SAMPLE_RATE, name))
-        pieces += [clip, silence]
-        filled += (len(clip) + len(silence)) / SAMPLE_RATE
-    first, left = round(at * SAMPLE_RATE), length - sum(map(len, pieces))
-    said += [replace(t, start=t.start + filled, end=t.end + filled) for t in cropped(turns, at, left / SAMPLE_RATE)]
-    return np.concatenate([*pieces, samples[first : first + left]]), tuple(sorted(said))
+        seconds = each if rng.random() < 0.7 else float(rng.uniform(config.least, each))
+        voices[name] = _clip(samples, stretches[name], seconds)
+    first = round(at * SAMPLE_RATE)
+    left = length - sum(len(voice) + to_samples(config.silence) for voice in voices.values())
+    window = compose(voices, samples[first : first + left], config.silence)
+    after = cropped(turns, at, left / SAMPLE_RATE)
+    moved = [replace(t, start=t.start + window.offset, end=t.end + window.offset) for t in after]
+    return window.samples, tuple(sorted([*window.turns, *moved]))
 
 
 def find_recordings(folders: Iterable[str | Path]) -> list[tuple[Path, tuple[Turn, ...]]]:
@@ -334,12 +325,12 @@ def read_parts(path: Path) -> tuple[Part, ...] | None:
     return tuple(parts)
 
 
-def _clip(samples: Float32, stretches: Sequence[tuple[float, float]], seconds: float) -> Float32:
+def _clip(samples: Float32, stretches: Sequence[Turn], seconds: float) -> Float32:
     """So many seconds of a speaker alone, the longest stretches first."""
     pieces, left = [], round(seconds * SAMPLE_RATE)
-    for start, end in sorted(stretches, key=lambda s: s[0] - s[1]):
-        first = round(start * SAMPLE_RATE)
-        pieces.append(samples[first : first + min(round((end - start) * SAMPLE_RATE), left)])
+    for turn in sorted(stretches, key=lambda turn: -turn.duration):
+        first = to_samples(turn.start)
+        pieces.append(samples[first : first + min(to_samples(turn.duration), left)])
         left -= len(pieces[-1])
         if left <= 0:
             break

@@ -218,10 +218,10 @@ class Chain:
         new = [replace(t, start=t.start + shift, end=t.end + shift) for t in written.turns[len(prompts) :]]
         names = self._names(new, list(prompts), span)
         turns = [replace(t, speaker=names[t.speaker]) for t in new if t.speaker in names]
-        inside = list(_within(turns, *span))
+        inside = list(within(turns, *span))
         self._take(inside, span[0])
         self.voices.learn(inside, chunk, start)
-        self.shared = list(_within(turns, span[1] - self.half / SAMPLE_RATE, np.inf))
+        self.shared = list(within(turns, span[1] - self.half / SAMPLE_RATE, np.inf))
 
     def _without_faint(self, written: Written, num_known: int, end: float) -> int | None:
         """How many speakers are left without the new ones who say so little that they are likelier known ones; None
@@ -244,7 +244,7 @@ class Chain:
         for row, column in zip(*linear_sum_assignment(-talked), strict=True):
             if talked[row, column] > SAME:
                 names[new[row]] = known[column]
-        heard = {t.speaker for t in _within(turns, *span)}
+        heard = {t.speaker for t in within(turns, *span)}
         for name in (name for name in new if name not in names and name in heard):
             full = self.most is not None and len(self.latest) >= self.most
             left = [one for one in known if one not in names.values()]
@@ -264,7 +264,7 @@ class Chain:
             self.turns.append(turn)
 
 
-def _within(turns: Iterable[Turn], start: float, end: float) -> Iterator[Turn]:
+def within(turns: Iterable[Turn], start: float, end: float) -> Iterator[Turn]:
     """What lies between two moments."""
     for turn in turns:
         cut = replace(turn, start=max(turn.start, start), end=min(turn.end, end))

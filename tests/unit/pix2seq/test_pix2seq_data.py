@@ -13,7 +13,7 @@ from diarist.core.config import from_dict
 from diarist.core.types import Diarization, Turn
 from diarist.errors import ConfigError, ExtraError, InputError, UsageError, WeightsError
 from diarist.pix2seq.config import ModelConfig, PromptConfig
-from diarist.pix2seq.data import Examples, alone, cropped, drawn, find_recordings, read_parts, with_known
+from diarist.pix2seq.data import Examples, cropped, drawn, find_recordings, read_parts, with_known
 from diarist.pix2seq.frontends import codec, front_end
 from diarist.pix2seq.frontends.disturbance import Disturbance
 from diarist.pix2seq.frontends.mel import MelFrontEnd
@@ -85,12 +85,6 @@ def test_knobs_are_turned(config: DataConfig) -> None:
 def test_windows_cut_turns() -> None:
     turns = (Turn(0.0, 2.0, "a"), Turn(1.5, 4.0, "b"), Turn(3.95, 9.0, "a"), Turn(9.5, 10.0, "c"))
     assert cropped(turns, 1.0, 3.0) == (Turn(0.0, 1.0, "a"), Turn(0.5, 3.0, "b"))
-
-
-def test_alone() -> None:
-    turns = [Turn(0.0, 4.0, "a"), Turn(1.0, 2.0, "b"), Turn(3.5, 6.0, "b")]
-    assert alone(turns, "a", 10.0) == [(0.0, 1.0), (2.0, 3.5)]
-    assert alone(turns, "b", 5.0) == [(4.0, 5.0)]
 
 
 def test_known_speakers_come_first() -> None:

@@ -11,7 +11,7 @@ import pytest
 from diarist.core.time import SAMPLE_RATE
 from diarist.core.types import Turn
 from diarist.pix2seq.config import PromptConfig
-from diarist.pix2seq.prompt import Chain, Sound, Voices, alone, compose
+from diarist.pix2seq.prompt import Chain, Sound, Voices, alone, compose, within
 from diarist.pix2seq.tokens import EOS, Given, Vocabulary, Written, check
 
 VOCABULARY = Vocabulary(30.0, 0.02, 8)
@@ -238,6 +238,15 @@ def test_pieces_are_where_one_talks_alone() -> None:
     turns = [Turn(0, 10, "a"), Turn(2, 3, "b"), Turn(9, 12, "b")]
     found = [(t.speaker, t.start, t.end) for t in alone(turns)]
     assert found == [("a", 0, 2), ("a", 3, 9), ("b", 10, 12)]
+
+
+@pytest.mark.parametrize(
+    ("until", "speaker", "wanted"), [(10.0, "a", [(0.0, 1.0), (2.0, 3.5)]), (5.0, "b", [(4.0, 5.0)])]
+)
+def test_pieces_until_a_moment(until: float, speaker: str, wanted: list[tuple[float, float]]) -> None:
+    turns = [Turn(0.0, 4.0, "a"), Turn(1.0, 2.0, "b"), Turn(3.5, 6.0, "b")]
+    lone = alone(list(within(turns, 0.0, until)))
+    assert [(t.start, t.end) for t in lone if t.speaker == speaker] == wanted
 
 
 def test_of_a_voice_the_surest_stretches_are_kept() -> None:
