@@ -7,7 +7,8 @@
     |-- UsageError                  the call is at fault: an unknown preset, impossible bounds      (exit code 2)
     |   `-- ConfigError             an unknown key or a value out of range; names the nearest key
     `-- MissingError                something is not there that could be                            (exit code 3)
-        |-- WeightsError            weights missing, corrupt, of a wrong hash, or not fetchable
+        |-- WeightsError            weights missing, of a wrong hash, or not fetchable
+        |   `-- ModelFileError      a file given as a model is damaged, refused or of another kind  (exit code 1)
         `-- ExtraError              an optional package is not installed; says the pip line
 
 Each message says what was given and what to do, on one line.
@@ -53,7 +54,13 @@ class MissingError(DiaristError):
 
 
 class WeightsError(MissingError):
-    """Model weights are missing, corrupt or cannot be fetched."""
+    """Model weights are missing, not what they should be, or cannot be fetched."""
+
+
+class ModelFileError(WeightsError):
+    """A file that was given as a model is at fault: damaged, refused, or of another kind."""
+
+    exit_code = InputError.exit_code
 
 
 class ExtraError(MissingError, ImportError):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from diarist.core.protocols import EmbeddingSpec, SegmentationSpec
 from diarist.core.time import SAMPLE_RATE
-from diarist.errors import WeightsError
+from diarist.errors import ModelFileError, WeightsError
 from diarist.models import inert, npz, safetensors
 from diarist.models.names import Architecture, known
 from diarist.models.nets import campplus, pyannet, resnet
@@ -64,7 +64,7 @@ def read(path: str | Path) -> Checkpoint:
     found = known(tensors)
     if found is None:
         names = ", ".join(list(tensors)[:3])
-        raise WeightsError(
+        raise ModelFileError(
             f"'{path}' is no checkpoint of PyanNet, CAM++ or ResNet34 ({len(tensors)} tensors: {names}, ...): "
             "give other networks as ONNX"
         )
@@ -76,10 +76,10 @@ def read(path: str | Path) -> Checkpoint:
         _check_facts(architecture, spec, said)
         return Checkpoint(path, architecture, floats, said, spec)
     except WeightsError as error:
-        raise WeightsError(f"'{path}': {error}") from error
+        raise ModelFileError(f"'{path}': {error}") from error
     except (KeyError, ValueError, IndexError) as error:
         reason = f"no tensor {error}" if isinstance(error, KeyError) else str(error)
-        raise WeightsError(f"'{path}' is no checkpoint of {NAMES[architecture]} ({reason})") from error
+        raise ModelFileError(f"'{path}' is no checkpoint of {NAMES[architecture]} ({reason})") from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -90,7 +90,7 @@ def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         with path.open("rb") as file:
             start = file.read(9)
     except OSError as error:
-        raise WeightsError(f"cannot read the checkpoint '{path}': {error.strerror}") from error
+        raise ModelFileError(f"cannot read the checkpoint '{path}': {error.strerror}") from error
     if start[8:] == b"{" or path.suffix.lower() == ".safetensors":
         return safetensors.read(path)
     if path.suffix.lower() == ".npz" or (start[:2] == b"PK" and _is_npz(path)):
@@ -110,10 +110,10 @@ def _is_npz(path: Path) -> bool:
 
 def _float32(name: str, tensor: NDArray[Any], path: Path) -> NDArray[Any]:
     if tensor.dtype.kind != "f":
-        raise WeightsError(f"'{path}' holds '{name}' as {tensor.dtype}: weights must be floating point numbers")
+        raise ModelFileError(f"'{path}' holds '{name}' as {tensor.dtype}: weights must be floating point numbers")
     floats = np.ascontiguousarray(tensor, dtype=np.float32).reshape(tensor.shape)
     if not np.isfinite(floats).all():
-        raise WeightsError(f"'{path}' is damaged: '{name}' holds numbers that are not finite")
+        raise ModelFileError(f"'{path}' is damaged: '{name}' holds numbers that are not finite: get it again")
     return floats
 
 
@@ -146,20 +146,20 @@ def _prefixed(name: str, settings: Mapping[Any, Any]) -> dict[str, Any]:
 def _check_said(architecture: Architecture, tensors: Mapping[str, Any], said: Mapping[str, str]) -> None:
     """Raise `WeightsError` for a network of a kind that only looks like one that can be run."""
     if said.get("sample_rate", str(SAMPLE_RATE)) != str(SAMPLE_RATE):
-        raise WeightsError(f"it takes sound at {said['sample_rate']} Hz: only {SAMPLE_RATE} Hz is offered")
+        raise ModelFileError(f"it takes sound at {said['sample_rate']} Hz: only {SAMPLE_RATE} Hz is offered")
     if said.get("sincnet.stride", "10") != "10":
-        raise WeightsError(f"its filters have a stride of {said['sincnet.stride']}: only 10 is offered")
+        raise ModelFileError(f"its filters have a stride of {said['sincnet.stride']}: only 10 is offered")
     window = _WINDOWS.get(architecture, "")
     if said.get("window_type", window) != window:
-        raise WeightsError(f"its features are under a window '{said['window_type']}': only '{window}' is offered")
+        raise ModelFileError(f"its features are under a window '{said['window_type']}': only '{window}' is offered")
     if "fbank_centering_span" in said:
-        raise WeightsError("its features are centred on a moving mean (fbank_centering_span), which is not offered")
+        raise ModelFileError("its features are centred on a moving mean (fbank_centering_span), which is not offered")
     if architecture == "resnet34" and "seg_2.weight" in tensors:
-        raise WeightsError(
+        raise ModelFileError(
             "it is a ResNet with two embedding layers (seg_1, seg_2): only one is offered; give it as ONNX"
         )
     if any(name.startswith("layer1.0.conv3") for name in tensors):
-        raise WeightsError("it is a ResNet of bottleneck blocks (50 layers and more): give it as ONNX")
+        raise ModelFileError("it is a ResNet of bottleneck blocks (50 layers and more): give it as ONNX")
 
 
 def _check_facts(architecture: Architecture, spec: SegmentationSpec | EmbeddingSpec, said: Mapping[str, str]) -> None:
@@ -174,7 +174,7 @@ def _check_facts(architecture: Architecture, spec: SegmentationSpec | EmbeddingS
         shown |= {"output_dim": spec.dimension, "num_mels": spec.num_mels}
     for key, value in shown.items():
         if said.get(key, str(value)) != str(value):
-            raise WeightsError(f"it says {key} {said[key]!r}, and its tensors show {value}: it is damaged")
+            raise ModelFileError(f"it says {key} {said[key]!r}, and its tensors show {value}: it is damaged")
 
 
 def _spec(
@@ -187,7 +187,7 @@ def _spec(
     number = {key: int(value) for key, value in said.items() if value.isdigit()}
     chunk = number.get("window_size")
     if chunk is not None and not pyannet.FRAMES.size <= chunk <= _LONGEST:
-        raise WeightsError(f"it says chunks of {chunk} samples: {pyannet.FRAMES.size} to {_LONGEST} are possible")
+        raise ModelFileError(f"it says chunks of {chunk} samples: {pyannet.FRAMES.size} to {_LONGEST} are possible")
     speakers = None
     if "num_speakers" in number:
         speakers = number["num_speakers"], number.get("powerset_max_classes") or None

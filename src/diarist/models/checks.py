@@ -6,7 +6,7 @@ import numpy as np
 
 from diarist.core.protocols import EmbeddingSpec, SegmentationSpec
 from diarist.core.types import Float32
-from diarist.errors import UsageError, WeightsError
+from diarist.errors import ModelFileError, UsageError
 
 
 def check_chunks(batch: Float32, spec: SegmentationSpec) -> None:
@@ -33,4 +33,4 @@ def check_weights(maps: Float32, weights: Float32) -> None:
 def check_finite(answers: Float32) -> None:
     """Raise `WeightsError` where a network answers with something that is no number."""
     if not np.isfinite(answers).all():
-        raise WeightsError("its weights are too large: what it answers is not finite")
+        raise ModelFileError("its weights are too large: what it answers is not finite")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from diarist.core.config import nearest
 from diarist.core.protocols import EmbeddingModel, EmbeddingSpec, SegmentationModel, SegmentationSpec
 from diarist.core.types import Float32
-from diarist.errors import UsageError, WeightsError
+from diarist.errors import ModelFileError, UsageError
 from diarist.formats.writing import write_aside
 from diarist.models import mlx, npz, safetensors, torch
 from diarist.models.campplus import CamPlusPlus
@@ -126,7 +126,7 @@ def _file(source: str, kind: str, offline: bool) -> Path:
         files = weights_in(path, kind, onnx=False)
         if len(files) != 1:
             names = ", ".join(str(file.relative_to(path)) for file in files[:5]) or "none"
-            raise WeightsError(f"'{source}' holds {len(files)} models ({names}): name the file, or give --model-type")
+            raise ModelFileError(f"'{source}' holds {len(files)} models ({names}): name the file, or give --model-type")
         path = files[0]
     return path
 
@@ -168,7 +168,7 @@ def _reference(found: Checkpoint) -> SegmentationModel | EmbeddingModel:
             model.try_out()
     except Exception as error:  # KeyError, ValueError, and what onnxruntime raises, which has no public name
         reason = f"no tensor {error}" if isinstance(error, KeyError) else str(error).strip().split("\n")[0][:200]
-        raise WeightsError(f"'{found.path}' is no checkpoint of {found.name} ({reason})") from error
+        raise ModelFileError(f"'{found.path}' is no checkpoint of {found.name} ({reason})") from error
     return cast("SegmentationModel | EmbeddingModel", model)
 
 
@@ -226,12 +226,12 @@ def _difference(
     """Of what both make of the same sound; raises `WeightsError` where the file does not take and give the same."""
     if isinstance(candidate, SegmentationModel) and isinstance(reference, SegmentationModel):
         if candidate.spec != reference.spec:
-            raise WeightsError(f"the converted file would say {candidate.spec}, not {reference.spec}")
+            raise ModelFileError(f"the converted file would say {candidate.spec}, not {reference.spec}")
         return _of_scores(candidate, reference)
     assert isinstance(candidate, EmbeddingModel) and isinstance(reference, EmbeddingModel)
     ours, theirs = candidate.spec, reference.spec
     if (ours.dimension, ours.window, ours.scale, ours.num_mels) != _sizes(theirs):
-        raise WeightsError(f"the converted file would say {ours}, not {theirs}")
+        raise ModelFileError(f"the converted file would say {ours}, not {theirs}")
     sound = _sound(round(_SECONDS * theirs.sample_rate))
     features = remove_mean(fbank(sound, num_mels=theirs.num_mels, window=theirs.window, scale=theirs.scale))[None]
     num_maps = -(-features.shape[1] // theirs.map_stride)
@@ -275,7 +275,7 @@ def _sound(num_samples: int) -> Float32:
 def _judge(difference: Difference, dtype: str, found: Checkpoint) -> None:
     large = dtype == "fp32" and found.kind == "segmentation" and difference.largest > _LARGEST
     if not difference.cosine >= _LEAST_COSINE[dtype] or large:
-        raise WeightsError(
+        raise ModelFileError(
             f"in {dtype} '{found.path}' does not give the answers of its source (cosine {difference.cosine:.5f}, "
             f"largest difference {difference.largest:.2g}): nothing was written"
         )

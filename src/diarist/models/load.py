@@ -11,14 +11,14 @@ import numpy as np
 
 from diarist.core.config import nearest
 from diarist.core.protocols import EmbeddingModel, SegmentationModel, SegmentationSpec
-from diarist.errors import DiaristError, UsageError, WeightsError
+from diarist.errors import DiaristError, ModelFileError, UsageError, WeightsError
 from diarist.models import mlx, nemo, openvino, torch
 from diarist.models.campplus import CamPlusPlus
 from diarist.models.catalog import CATALOG
 from diarist.models.checkpoint import SUFFIXES, Checkpoint, read
 from diarist.models.hub import resolve
 from diarist.models.native import NativeCamPlusPlus, NativePyanNet, NativeResNet34, Tensors
-from diarist.models.onnx import OnnxEmbedding, OnnxSegmentation, Open, opener, session
+from diarist.models.onnx import OnnxEmbedding, OnnxSegmentation, Open, OpenGraph, opener, session
 from diarist.models.pyannet import PyanNet
 from diarist.models.resnet import ResNet34
 
@@ -144,7 +144,7 @@ def _file(model: str | Path, kind: str, offline: bool) -> Path:
     found = weights_in(path, kind)
     if len(found) != 1:
         names = ", ".join(str(p.relative_to(path)) for p in found[:5]) or "none"
-        raise WeightsError(
+        raise ModelFileError(
             f"'{model}' must hold one ONNX file or checkpoint, not {len(found)} ({names}): name the file"
         )
     return found[0]
@@ -171,7 +171,7 @@ def weights_in(folder: Path, kind: str = "", *, onnx: bool = True) -> list[Path]
 
 def _of_kind(found: Checkpoint, kind: str) -> Checkpoint:
     if found.kind != kind:
-        raise WeightsError(
+        raise ModelFileError(
             f"'{found.path}' is a checkpoint of {found.name}: a model of the kind {found.kind}, not {kind}"
         )
     return found
@@ -195,10 +195,10 @@ def _built(found: Checkpoint, build: Callable[[Tensors], Network]) -> Network:
     except DiaristError as error:
         if not isinstance(error, WeightsError):
             raise  # torch, or the device, is missing
-        raise WeightsError(f"'{path}': {error}") from error
+        raise ModelFileError(f"'{path}': {error}") from error
     except Exception as error:  # KeyError, ValueError, and what onnxruntime raises, which has no public name
         reason = f"no tensor {error}" if isinstance(error, KeyError) else str(error).strip().split("\n")[0][:200]
-        raise WeightsError(
+        raise ModelFileError(
             f"'{path}' is no checkpoint of {found.name} ({reason}): give other networks as ONNX"
         ) from error
     return built

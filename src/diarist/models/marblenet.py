@@ -14,7 +14,7 @@ import numpy as np
 
 from diarist.core.time import SAMPLE_RATE, Axis
 from diarist.core.types import Float32
-from diarist.errors import WeightsError
+from diarist.errors import ModelFileError
 from diarist.models.onnx import session
 
 BLOCK = 60 * SAMPLE_RATE  # samples that a file which takes any length hears at once,
@@ -39,7 +39,7 @@ class OnnxVad:
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type not in ("tensor(float)", "tensor(int16)"):
             taken = ", ".join(f"{i.name} {i.type}" for i in inputs)
-            raise WeightsError(f"'{path}' is no classifier of sound: it takes {taken}, not one tensor of samples")
+            raise ModelFileError(f"'{path}' is no classifier of sound: it takes {taken}, not one tensor of samples")
         self._input = inputs[0]
         shape = self._input.shape
         self._fixed = shape[-1] if shape and isinstance(shape[-1], int) else None
@@ -50,9 +50,9 @@ class OnnxVad:
             num_frames = len(self._run(np.zeros(probe, np.float32)))
         except Exception as error:  # ONNX Runtime's have no public name
             reason = str(error).strip().splitlines()[0][:200]
-            raise WeightsError(f"'{path}' does not classify frames of sound ({reason})") from error
+            raise ModelFileError(f"'{path}' does not classify frames of sound ({reason})") from error
         if not 1 < num_frames <= probe // 16:
-            raise WeightsError(f"'{path}' gives {num_frames} scores for {probe / SAMPLE_RATE:g} s: not one a frame")
+            raise ModelFileError(f"'{path}' gives {num_frames} scores for {probe / SAMPLE_RATE:g} s: not one a frame")
         step = _likely_step(probe, num_frames)
         self.frames = Axis(step, step)
 

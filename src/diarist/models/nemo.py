@@ -26,7 +26,7 @@ import numpy as np
 from diarist.core.protocols import EmbeddingSpec
 from diarist.core.time import SAMPLE_RATE
 from diarist.core.types import Float32
-from diarist.errors import ExtraError, UsageError, WeightsError
+from diarist.errors import ExtraError, ModelFileError, UsageError, WeightsError
 from diarist.models.checks import check_features, check_weights
 from diarist.models.fetch import offline_by_environment
 from diarist.models.hub import HubId, resolve
@@ -85,7 +85,7 @@ def embedding(model: str | Path, *, device: str = "auto", offline: bool = False)
     try:
         return NemoEmbedding(network)
     except Exception as error:  # whatever a network does that fits no sound
-        raise WeightsError(f"'{archive.path}' does not embed sound ({_line(error)})") from error
+        raise ModelFileError(f"'{archive.path}' does not embed sound ({_line(error)})") from error
 
 
 class NemoEmbedding:
@@ -161,10 +161,10 @@ def restored(
     with opened(path) as archive:
         if archive.kind not in kinds:
             what = WHAT.get(archive.kind, f"a model of the class '{archive.kind}'")
-            raise WeightsError(f"'{model}' is {what}, not {WHAT[kinds[0]]}")
+            raise ModelFileError(f"'{model}' is {what}, not {WHAT[kinds[0]]}")
         rate = archive.part("preprocessor", "sample_rate") or archive.part("sample_rate") or SAMPLE_RATE
         if rate != SAMPLE_RATE:
-            raise WeightsError(f"'{model}' takes sound at {rate} Hz: only {SAMPLE_RATE} Hz is offered")
+            raise ModelFileError(f"'{model}' takes sound at {rate} Hz: only {SAMPLE_RATE} Hz is offered")
         return _built(archive, place), archive
 
 
@@ -191,7 +191,7 @@ def _built(archive: NemoArchive, place: torch.device) -> Any:
                 str(archive.path), map_location=place, save_restore_connector=connector
             )
         except Exception as error:  # of many kinds: a shape, a missing tensor, a value of the configuration
-            raise WeightsError(f"NeMo cannot build '{archive.path}' ({_line(error)})") from error
+            raise ModelFileError(f"NeMo cannot build '{archive.path}' ({_line(error)})") from error
         finally:
             random.setstate(chance)
     network.freeze()
@@ -208,7 +208,7 @@ def _file(model: str | Path, kinds: tuple[str, ...], offline: bool) -> Path:
         text = f"hf:{hub_id}:{hub_id.repo.partition('/')[2]}.nemo"
     path = resolve(text if text.startswith("hf:") else model, offline=offline)
     if path.is_dir():
-        raise WeightsError(f"'{path}' is a folder: give the .nemo file in it")
+        raise ModelFileError(f"'{path}' is a folder: give the .nemo file in it")
     return path
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from diarist.errors import ExtraError, WeightsError
+from diarist.errors import ExtraError, ModelFileError, WeightsError
 from diarist.models.torchfile import read_state_dict
 
 CONFIG, WEIGHTS = "model_config.yaml", "model_weights.ckpt"
@@ -66,7 +66,7 @@ def opened(path: str | Path) -> Iterator[NemoArchive]:
         try:
             tensors = read_state_dict(folder / WEIGHTS)
         except WeightsError as error:
-            raise WeightsError(f"'{path}': {str(error).replace(str(folder / WEIGHTS), WEIGHTS)}") from error
+            raise ModelFileError(f"'{path}': {str(error).replace(str(folder / WEIGHTS), WEIGHTS)}") from error
         yield NemoArchive(path, config, tensors, folder)
 
 
@@ -86,9 +86,9 @@ def _unpack(path: Path, folder: Path) -> None:
         raise WeightsError(f"there is no model at '{path}': check the path") from error
     except (tarfile.TarError, EOFError, zlib.error, UnicodeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
-        raise WeightsError(f"'{path}' is no .nemo file, or it is cut off ({reason})") from error
+        raise ModelFileError(f"'{path}' is no .nemo file, or it is cut off ({reason})") from error
     except OSError as error:
-        raise WeightsError(f"cannot read '{path}': {error}") from error
+        raise ModelFileError(f"cannot read '{path}': {error}") from error
 
 
 def _members(path: Path, archive: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
@@ -98,18 +98,18 @@ def _members(path: Path, archive: tarfile.TarFile) -> dict[str, tarfile.TarInfo]
     for count, member in enumerate(archive):
         name = PurePosixPath(member.name)
         if name.is_absolute() or ".." in name.parts or "\\" in member.name or ":" in member.name:
-            raise WeightsError(f"'{path}' is refused: '{member.name}' lies outside of the archive")
+            raise ModelFileError(f"'{path}' is refused: '{member.name}' lies outside of the archive")
         if member.isdir():
             continue
         if not member.isreg():
-            raise WeightsError(f"'{path}' is refused: '{member.name}' is a link or a device, not a file")
+            raise ModelFileError(f"'{path}' is refused: '{member.name}' is a link or a device, not a file")
         total += member.size
         if total > MOST_BYTES or count >= _MOST_MEMBERS:
-            raise WeightsError(f"'{path}' is refused: it holds more than {MOST_BYTES >> 30} GB or too many files")
+            raise ModelFileError(f"'{path}' is refused: it holds more than {MOST_BYTES >> 30} GB or too many files")
         found[str(name)] = member
     missing = [name for name in (CONFIG, WEIGHTS) if name not in found]
     if missing:
-        raise WeightsError(f"'{path}' is no .nemo file: it holds no {missing[0]}")
+        raise ModelFileError(f"'{path}' is no .nemo file: it holds no {missing[0]}")
     return found
 
 
@@ -122,12 +122,12 @@ def _config(path: Path, file: Path) -> Mapping[str, Any]:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise WeightsError(f"'{path}' is refused: its {CONFIG} is not plain YAML ({reason})") from error
+        raise ModelFileError(f"'{path}' is refused: its {CONFIG} is not plain YAML ({reason})") from error
     if not isinstance(config, dict):
-        raise WeightsError(f"'{path}' is no .nemo file: its {CONFIG} describes no model")
+        raise ModelFileError(f"'{path}' is no .nemo file: its {CONFIG} describes no model")
     foreign = next(_foreign(config), None)
     if foreign is not None:
-        raise WeightsError(f"'{path}' is refused: its {CONFIG} asks for '{foreign}', which is no class of NeMo's")
+        raise ModelFileError(f"'{path}' is refused: its {CONFIG} asks for '{foreign}', which is no class of NeMo's")
     return config
 
 

@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from diarist.core.time import SAMPLE_RATE, Axis
 from diarist.core.types import Float32
-from diarist.errors import UsageError, WeightsError
+from diarist.errors import ModelFileError, UsageError
 from diarist.models.nemo import FRAMEWISE, WINDOWS, restored
 
 WINDOW, SHIFT = 0.63, 0.08  # seconds: those of NeMo's recipe `general`
@@ -31,12 +31,12 @@ def load(model: str | Path, *, device: str = "auto", offline: bool = False) -> N
     network, archive = restored(model, (WINDOWS, FRAMEWISE), device=device, offline=offline)
     labels = archive.part("labels")
     if isinstance(labels, list) and len(labels) != 2:
-        raise WeightsError(f"'{model}' tells {len(labels)} classes apart, not silence from speech")
+        raise ModelFileError(f"'{model}' tells {len(labels)} classes apart, not silence from speech")
     try:
         return NemoWindowVad(network) if archive.kind == WINDOWS else NemoFrameVad(network)
     except Exception as error:  # whatever a network does that fits no sound
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise WeightsError(f"'{model}' does not hear speech in sound ({reason})") from error
+        raise ModelFileError(f"'{model}' does not hear speech in sound ({reason})") from error
 
 
 class NemoWindowVad:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from diarist.errors import ExtraError, WeightsError
+from diarist.errors import ExtraError, ModelFileError
 from diarist.formats.writing import write_aside
 from diarist.models.nemotron import FACTOR, empty
 from diarist.models.nemotron_onnx import FACTS, OnnxNemotron
@@ -114,7 +114,7 @@ def _check(checkpoint: Checkpoint, path: Path) -> None:
         (after, wanted), (_, found) = one.step(cache, features, 0), other.step(cache, features, 0)
         apart = float(np.abs(wanted - found).max())
         if not apart <= CLOSE:
-            raise WeightsError(
+            raise ModelFileError(
                 f"the ONNX file made of '{checkpoint.name}' says something else (by {apart:.2g}): it was not kept"
             )
         cache = after

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import expit
 
 from diarist.core.types import Float32
-from diarist.errors import WeightsError
+from diarist.errors import ModelFileError, WeightsError
 from diarist.models.endtoend import nearest_latency
 from diarist.models.nemotron import BEFORE, FACTOR, HOP, MODES, Mode
 from diarist.models.onnx import session
@@ -38,14 +38,14 @@ class OnnxNemotron:
         inputs = {one.name: one for one in self._session.get_inputs()}
         outputs = [one.name for one in self._session.get_outputs()]
         if not (set(_INPUTS) <= set(inputs) <= {*_INPUTS, "attention_mask"} and set(_OUTPUTS) <= set(outputs)):
-            raise WeightsError(
+            raise ModelFileError(
                 f"'{path}' is not Nemotron 3 Diarization: it takes {', '.join(inputs)} and gives {', '.join(outputs)}, "
                 f"not {', '.join(_INPUTS)} and {', '.join(_OUTPUTS)}"
             )
         self._mask = inputs.get("attention_mask")
         bins, hidden = inputs["input_features"].shape[2], inputs["cached_embeds"].shape[2]
         if not (isinstance(bins, int) and isinstance(hidden, int)):
-            raise WeightsError(f"'{path}' does not say how many mel bins and channels it has: it cannot be used")
+            raise ModelFileError(f"'{path}' does not say how many mel bins and channels it has: it cannot be used")
         self.bins, self.hidden = bins, hidden
         facts = self._facts(path)
         modes = tuple(Mode(**mode) for mode in facts["modes"]) if "modes" in facts else MODES
@@ -56,7 +56,7 @@ class OnnxNemotron:
         policy = {"num_speakers": self.num_speakers, **facts.get("policy", {})}
         self._policy = CachePolicy(self.mode.fifo, self.mode.period, **policy)
         if logits.shape[0] != FACTOR or self._silence.shape != (hidden,):
-            raise WeightsError(f"'{path}' gives {logits.shape} for one frame of {FACTOR}: it is not Nemotron 3")
+            raise ModelFileError(f"'{path}' gives {logits.shape} for one frame of {FACTOR}: it is not Nemotron 3")
 
     def features(self, samples: Float32, *, first: bool, last: bool) -> Float32:
         """As `nemotron.Network` has it."""
@@ -96,7 +96,7 @@ class OnnxNemotron:
             facts = json.loads(said)
             return dict(facts)
         except (ValueError, TypeError) as error:
-            raise WeightsError(f"'{path}' says of itself what cannot be read ({error})") from error
+            raise ModelFileError(f"'{path}' says of itself what cannot be read ({error})") from error
 
 
 def _file(path: Path) -> Path:
@@ -106,5 +106,5 @@ def _file(path: Path) -> Path:
         return path
     found = sorted(path.glob("*.onnx"))
     if len(found) != 1:
-        raise WeightsError(f"'{path}' must hold one ONNX file, not {len(found)}: name the file")
+        raise ModelFileError(f"'{path}' must hold one ONNX file, not {len(found)}: name the file")
     return found[0]

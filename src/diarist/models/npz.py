@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarist.errors import WeightsError
+from diarist.errors import ModelFileError, WeightsError
 
 _SPARE = 1 << 26  # bytes that any file may take unpacked
 _MOST = 20  # times its own size beyond that
@@ -85,5 +85,7 @@ def _metadata(comment: bytes) -> dict[str, str]:
     return {str(key): str(value) for key, value in said.items()} if isinstance(said, dict) else {}
 
 
-def _refused(path: str | Path, error: Exception) -> WeightsError:
-    return WeightsError(f"'{path}' is no npz file of plain numbers, or it is cut off ({str(error)[:200]})")
+def _refused(path: str | Path, error: Exception) -> ModelFileError:
+    return ModelFileError(
+        f"'{path}' is no npz file of plain numbers, or it is cut off ({str(error)[:200]}): get it again"
+    )

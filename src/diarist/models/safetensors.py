@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarist.errors import WeightsError
+from diarist.errors import ModelFileError, WeightsError
 
 _DTYPES = {
     "F64": "<f8",
@@ -51,7 +51,9 @@ def read(path: str | Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         raise WeightsError(f"there is no file at '{error.filename or path}'") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
         reason = f"no entry {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
-        raise WeightsError(f"'{path}' is no safetensors file, or it is cut off ({reason[:200]})") from error
+        raise ModelFileError(
+            f"'{path}' is no safetensors file, or it is cut off ({reason[:200]}): get it again"
+        ) from error
 
 
 def dumps(

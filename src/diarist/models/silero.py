@@ -14,7 +14,7 @@ import onnxruntime
 
 from diarist.core.time import Axis
 from diarist.core.types import Float32
-from diarist.errors import WeightsError
+from diarist.errors import ModelFileError
 from diarist.models.onnx import session
 
 FRAME, CONTEXT, UNITS = 512, 64, 128
@@ -35,7 +35,7 @@ class SileroVad:
         self._session = session(path)
         if not is_silero(self._session):
             names = ", ".join(i.name for i in self._session.get_inputs())
-            raise WeightsError(f"'{path}' is no file of silero-vad: its inputs are {names}")
+            raise ModelFileError(f"'{path}' is no file of silero-vad: its inputs are {names}")
         self._in_rows = "h" in {i.name for i in self._session.get_inputs()}
 
     def __call__(self, samples: Float32) -> Float32:

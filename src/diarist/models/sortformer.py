@@ -18,7 +18,7 @@ import numpy as np
 from diarist.core.protocols import EndToEndModel, EndToEndSpec
 from diarist.core.time import SAMPLE_RATE, Axis
 from diarist.core.types import Float32
-from diarist.errors import WeightsError
+from diarist.errors import ModelFileError
 from diarist.models.endtoend import check_samples, nearest_latency
 from diarist.models.nemo import SORTFORMER, restored
 
@@ -81,7 +81,7 @@ def load(
     hop = archive.part("preprocessor", "window_stride")
     factor = archive.part("encoder", "subsampling_factor")
     if hop != HOP / SAMPLE_RATE or factor != FACTOR:
-        raise WeightsError(f"'{model}' has frames of {factor} times {hop} s: only {FACTOR} times 0.01 s is offered")
+        raise ModelFileError(f"'{model}' has frames of {factor} times {hop} s: only {FACTOR} times 0.01 s is offered")
     normalised = archive.part("preprocessor", "normalize") in ("per_feature", "all_features")
     if archive.part("streaming_mode") and not normalised:
         return StreamingSortformer(network, mode)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarist.errors import WeightsError
+from diarist.errors import ModelFileError, WeightsError
 from diarist.models import inert
 
 # What the bytes of a storage are; bfloat16 is read as 16 raw bits and widened to float32.
@@ -39,6 +39,7 @@ _STORAGES: dict[str, str] = {
 }
 
 
+AGAIN = "get it again, or from where it comes as safetensors"
 _UNDER = ("state_dict", "model_state_dict", "model")  # keys of a checkpoint that holds more than tensors
 _SPARE = 1 << 26  # bytes that any checkpoint may take
 _MOST = 20  # times its own size that a checkpoint may take beyond that: weights do not shrink so much in a zip file
@@ -64,14 +65,18 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, NDArray[Any]], Mapping[
     except FileNotFoundError as error:
         raise WeightsError(f"there is no checkpoint at '{path}'") from error
     except zipfile.BadZipFile as error:
-        raise WeightsError(f"'{path}' is no checkpoint of PyTorch 1.6 or later, or it is cut off ({error})") from error
+        raise ModelFileError(
+            f"'{path}' is no checkpoint of PyTorch 1.6 or later, or it is cut off ({error}): {AGAIN}"
+        ) from error
     except (pickle.UnpicklingError, KeyError, ValueError, TypeError, IndexError, AttributeError, EOFError) as error:
-        raise WeightsError(f"'{path}' is not a checkpoint of plain tensors: {error}") from error
+        raise ModelFileError(f"'{path}' is not a checkpoint of plain tensors: {error}; {AGAIN}") from error
     except (OSError, zlib.error, MemoryError, RecursionError, NotImplementedError, RuntimeError) as error:
-        raise WeightsError(f"cannot read the checkpoint '{path}': {error or type(error).__name__}") from error
+        raise ModelFileError(
+            f"cannot read the checkpoint '{path}': {error or type(error).__name__}; {AGAIN}"
+        ) from error
     tensors, beside = _named_tensors(loaded)
     if tensors is None:
-        raise WeightsError(f"'{path}' holds no tensors by name, neither at its top nor under 'state_dict'")
+        raise ModelFileError(f"'{path}' holds no tensors by name, neither at its top nor under 'state_dict'")
     return tensors, beside
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from diarist.core.types import Float32
-from diarist.errors import ExtraError, UsageError, WeightsError
+from diarist.errors import ExtraError, ModelFileError, UsageError, WeightsError
 from diarist.models.endtoend import nearest_latency
 from diarist.models.hub import HubId, from_hub
 from diarist.models.nemotron import FACTOR, HOP, Mode
@@ -42,7 +42,7 @@ def read_checkpoint(model: str | Path, *, offline: bool = False) -> Checkpoint:
     """
     config, processor, network = _loaded(_package(), model, offline)
     if (config.audio_config.subsampling_factor, processor.feature_extractor.hop_length) != (FACTOR, HOP):
-        raise WeightsError(f"'{model}' has other frames than Nemotron 3: {FACTOR} of {HOP} samples are expected")
+        raise ModelFileError(f"'{model}' has other frames than Nemotron 3: {FACTOR} of {HOP} samples are expected")
     modes = _modes(config, processor)
     return Checkpoint(str(model), config, processor.feature_extractor, network.eval(), modes)
 
@@ -112,7 +112,7 @@ def _modes(config: Any, processor: Any) -> tuple[Mode, ...]:
     ]
     offline = (config.chunk_length, config.chunk_right_context, config.fifo_length, config.speaker_cache_update_period)
     if config.chunk_left_context:
-        raise WeightsError(f"the checkpoint looks back {config.chunk_left_context} frames: that is not offered")
+        raise ModelFileError(f"the checkpoint looks back {config.chunk_left_context} frames: that is not offered")
     return (*sorted(found, key=lambda mode: mode.latency), Mode(*offline, whole=True))
 
 
@@ -144,7 +144,7 @@ def _loaded(classes: Mapping[str, Any], model: str | Path, offline: bool) -> tup
         with _quiet():
             kind = classes["config"].get_config_dict(where, **how)[0].get("model_type")
             if kind != _TYPE:
-                raise WeightsError(f"'{model}' is of the type '{kind}', not {_TYPE}")
+                raise ModelFileError(f"'{model}' is of the type '{kind}', not {_TYPE}")
             config = classes["config"].from_pretrained(where, **how)
             processor = classes["processor"].from_pretrained(where, **how)
             network, report = classes["network"].from_pretrained(
@@ -154,10 +154,10 @@ def _loaded(classes: Mapping[str, Any], model: str | Path, offline: bool) -> tup
         raise
     except Exception as error:  # the package's own, safetensors', the system's
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise WeightsError(f"cannot load Nemotron from '{model}': {reason}") from error
+        raise ModelFileError(f"cannot load Nemotron from '{model}': {reason}") from error
     if report["missing_keys"] or report["mismatched_keys"]:
         names = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
-        raise WeightsError(
+        raise ModelFileError(
             f"'{model}' lacks {len(names)} tensors of Nemotron ({names[0]}, ...): it is no such checkpoint"
         )
     return config, processor, network

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import zipfile
+
+import numpy as np
 import pytest
 
 from diarist.cli.main import main
@@ -44,7 +49,7 @@ def test_a_pipeline_in_one_go(tmp_path, monkeypatch, capsys, pyannet_tensors, re
     for kind, tensors in (("segmentation", pyannet_tensors), ("embedding", resnet_tensors)):
         (tmp_path / "pipe" / kind).mkdir(parents=True)
         (tmp_path / "pipe" / kind / "model.npz").write_bytes(npz.dumps(tensors, {}))
-    assert main(["convert", "pipe", "--output", "x"]) == 3
+    assert main(["convert", "pipe", "--output", "x"]) == 1
     assert "holds 2 models" in capsys.readouterr().err
     assert main(["convert", "pipe", "--model-type", "full", "--output", "x"]) == 0
     assert capsys.readouterr().out.splitlines() == ["x/segmentation/model.onnx", "x/embedding/model.onnx"]
@@ -59,9 +64,24 @@ def test_a_pipeline_in_one_go(tmp_path, monkeypatch, capsys, pyannet_tensors, re
         (["own.npz", "--to", "mlx", "--dtype", "int8", "-o", "x"], "int8 is for ONNX Runtime", 2),
         (["no-such-model", "-o", "x"], "unknown model 'no-such-model'", 2),
         (["gone.bin", "-o", "x"], "there is no model at", 3),
+        (["text.bin", "-o", "x"], "get it again", 1),
+        (["hostile.bin", "-o", "x"], "which is refused", 1),
+        (["cut.npz", "-o", "x"], "or it is cut off", 1),
+        (["objects.npz", "-o", "x"], "no npz file of plain numbers", 1),
     ],
 )
-def test_what_cannot_be(weights, capsys, arguments, message, code):
+def test_what_cannot_be(weights, tmp_path, capsys, arguments, message, code):
+    (tmp_path / "text.bin").write_text("no model at all\n" * 99)
+    (tmp_path / "cut.npz").write_bytes((tmp_path / weights).read_bytes()[:-99])
+    np.savez(tmp_path / "objects.npz", a=np.array([{}], dtype=object))
+    with zipfile.ZipFile(tmp_path / "hostile.bin", "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({"state_dict": _Runs()}, protocol=2))
     assert main(["convert", *arguments]) == code
     told = capsys.readouterr()
     assert message in told.err and told.err.count("\n") == 1 and not told.out
+    assert not (tmp_path / "x").exists() and not (tmp_path / "ran").exists()
+
+
+class _Runs:
+    def __reduce__(self):
+        return os.system, ("touch ran",)

@@ -16,6 +16,7 @@ from diarist.errors import (
     DiaristError,
     ExtraError,
     InputError,
+    ModelFileError,
     UsageError,
     WeightsError,
 )
@@ -41,6 +42,7 @@ def failing(monkeypatch, error):
         (UsageError("x"), 2),
         (ConfigError("x"), 2),
         (WeightsError("x"), 3),
+        (ModelFileError("x"), 1),
         (ExtraError("matplotlib", "plot", "a plot"), 3),
         (Cancelled("x"), 130),
         (OSError(errno.ENOSPC, "No space left on device", "a.rttm"), 1),
