@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,18 @@ def open_bytes(source: Any) -> Opened:
             f"cannot read sound from a {type(source).__name__}: give a path, '-', bytes, a binary file or a numpy array"
         )
     return _not_empty(opened)
+
+
+@contextlib.contextmanager
+def several_times(source: Any, uri: str | None) -> Iterator[tuple[Any, str | None]]:
+    """A recording that can be opened more than once, and its `uri`: a stream, which may give its bytes once only, as a
+    copy of them. Raises as `open_bytes`."""
+    if not hasattr(source, "read") and not (isinstance(source, (str, Path)) and str(source) == STDIN):
+        yield source, uri
+        return
+    copy = open_bytes(source)
+    with copy.file:
+        yield copy.file, uri or copy.uri
 
 
 def readable(name: str) -> str:

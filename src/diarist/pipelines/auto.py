@@ -13,13 +13,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
 
 from diarist.audio.decode import AudioSource, open_audio
-from diarist.audio.opening import STDIN, open_bytes
+from diarist.audio.opening import several_times
 from diarist.core.config import fingerprint
 from diarist.core.events import Emitter, Hook
 from diarist.core.time import SAMPLE_RATE
@@ -99,12 +98,8 @@ class AutoDiarizer(Method[AutoConfig]):
         and why. Raises as `diarist.Diarizer`."""
         bounds = SpeakerBounds.of(num_speakers, min_speakers, max_speakers)
         limits = {"num_speakers": num_speakers, "min_speakers": min_speakers, "max_speakers": max_speakers}
-        if not hasattr(audio, "read") and not (isinstance(audio, str | Path) and str(audio) == STDIN):
-            return self._routed(audio, bounds, {**limits, "sample_rate": sample_rate, "uri": uri}, hooks)
-        copy = open_bytes(audio)  # a stream may give its bytes once only, and they are heard twice
-        with copy.file:
-            given = {**limits, "sample_rate": sample_rate, "uri": uri or copy.uri}
-            return self._routed(cast(BinaryIO, copy.file), bounds, given, hooks)
+        with several_times(audio, uri) as (kept, name):  # it is counted, and then heard
+            return self._routed(kept, bounds, {**limits, "sample_rate": sample_rate, "uri": name}, hooks)
 
     def _routed(
         self, audio: AudioSource, bounds: SpeakerBounds, given: dict[str, Any], hooks: Sequence[Hook]

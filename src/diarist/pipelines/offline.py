@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
 
 from diarist.audio.decode import AudioReader, AudioSource, open_audio
-from diarist.audio.opening import STDIN, open_bytes
+from diarist.audio.opening import several_times
 from diarist.core.events import Emitter, Hook
 from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.core.time import SAMPLE_RATE
@@ -107,11 +106,8 @@ class Diarizer(Reading[PipelineConfig]):
 
         Raises as a call does, and `UsageError` where there is one channel only.
         """
-        if not hasattr(audio, "read") and not (isinstance(audio, str | Path) and str(audio) == STDIN):
-            return self._by_channel(audio, sample_rate, uri, hooks)
-        copy = open_bytes(audio)  # a stream may give its bytes once only, and every channel needs them
-        with copy.file:
-            return self._by_channel(cast(BinaryIO, copy.file), sample_rate, uri or copy.uri, hooks)
+        with several_times(audio, uri) as (kept, name):  # every channel needs it
+            return self._by_channel(kept, sample_rate, name, hooks)
 
     def _by_channel(
         self, audio: AudioSource, sample_rate: int | None, uri: str | None, hooks: Sequence[Hook]
