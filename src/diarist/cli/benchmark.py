@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diarist.cli.engine_flags import add_answers, changes_of
-from diarist.cli.flags import add_config, given
+from diarist.cli.flags import add_config, flag_of, given
 from diarist.cli.live_flags import MODELS, add_scored, add_values, plain_models, remember_token, runtime_of, values_of
 from diarist.cli.scoring import add_scoring, convention_of
 from diarist.core.events import Event
@@ -203,11 +203,10 @@ def _check_systems(args: argparse.Namespace, live: Mapping[str, Any]) -> None:
     if args.batch_size > 1 and not args.live:
         raise UsageError("--batch-size is of a --live, and none was given; --num-workers and --num-threads go faster")
     if live and not args.live:
-        raise UsageError(f"--{next(iter(live)).replace('_', '-')} changes a --live, and none was given")
+        raise UsageError(f"{flag_of(next(iter(live)))} changes a --live, and none was given")
     changes = [name for name in given(args, PipelineConfig()) if not args.live or name not in _SHARED]
     if changes and (args.commands or args.live) and not args.systems:
-        flag = changes[0].replace(".", "-").replace("_", "-")
-        raise UsageError(f"--{flag} changes a --system, and none was given: add --system balanced")
+        raise UsageError(f"{flag_of(changes[0])} changes a --system, and none was given: add --system balanced")
 
 
 def _live_systems(args: argparse.Namespace, before: Sequence[System], runtime: RuntimeConfig) -> list[System]:

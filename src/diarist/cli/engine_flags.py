@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from diarist.cli.engine_jobs import ORACLE, SPEECH_FILES, says_speech
-from diarist.cli.flags import add_config, given
+from diarist.cli.flags import add_config, flag_of, given
 from diarist.core.config import replace_from, walk
 from diarist.engines import DEFAULT, ENGINES, Engine, engine
 from diarist.errors import UsageError
@@ -101,7 +101,7 @@ def changes_of(args: argparse.Namespace, engines: Iterable[Engine]) -> dict[str,
     for other in ENGINES.values():
         if stray := sorted(given(args, other.config()).keys() - taken):
             owners = [e.name for e in ENGINES.values() if stray[0] in {name for name, _, _ in walk(e.config())}]
-            _refuse(["--" + stray[0].replace(".", "-").replace("_", "-")], engines[0], owners)
+            _refuse([flag_of(stray[0])], engines[0], owners)
     return found
 
 

@@ -29,8 +29,7 @@ def add_config(
     for name, default, metadata in walk(config):
         if name in known or ("." in name and not nested):
             continue
-        flag = "--" + (name if prefix else name.rsplit(".", 1)[-1]).replace(".", "-").replace("_", "-")
-        flags = (flag, *aliases.get(name, ()))
+        flags = (flag_of(name if prefix else name.rsplit(".", 1)[-1]), *aliases.get(name, ()))
         text = metadata["help"].replace("%", "%%")
         dest = f"config:{name}"
         if isinstance(default, bool):
@@ -48,6 +47,11 @@ def add_config(
             metavar=name.rsplit(".", 1)[-1].upper(),
             help=f"{text}; default {said}" if default is not None else text,
         )
+
+
+def flag_of(name: str) -> str:
+    """The flag of a leaf: `--turns-min-duration-on` of `turns.min_duration_on`."""
+    return "--" + name.replace(".", "-").replace("_", "-")
 
 
 def given(args: argparse.Namespace, config: Any) -> dict[str, Any]:

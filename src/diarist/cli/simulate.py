@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
+from diarist.cli.flags import flag_of
 from diarist.core.config import read_file, replace_from
 from diarist.errors import UsageError
 from diarist.simulate.config import SimulationConfig
@@ -124,7 +125,7 @@ def _add_options(parser: argparse.ArgumentParser, config: Any, title: str, prefi
             continue
         shown = "-".join(f"{v:g}" for v in value) if isinstance(value, tuple) else value
         told = f"{field.metadata['help']} (default: {'none' if value is None else shown})"
-        flag, dest = f"--{field.name.replace('_', '-')}", f"set:{prefix}{field.name}"
+        flag, dest = flag_of(field.name), f"set:{prefix}{field.name}"
         if isinstance(value, bool):
             group.add_argument(flag, dest=dest, action=argparse.BooleanOptionalAction, default=None, help=told)
         elif isinstance(value, tuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from diarist.cli.flags import add_config
+from diarist.cli.flags import add_config, flag_of
 from diarist.cli.live_flags import KINDS, config_of, runtime_of, values_of
 from diarist.core.config import walk
 from diarist.errors import UsageError
@@ -73,7 +73,7 @@ def latency_of(live: LiveDiarizer | LiveEndToEnd) -> float:
 def _refuse(given: dict[str, Any], others: dict[str, Any], whose: str) -> None:
     for name in given:
         if name not in others:
-            raise UsageError(f"--{name.replace('.', '-').replace('_', '-')} is of {whose}")
+            raise UsageError(f"{flag_of(name)} is of {whose}")
 
 
 def _seconds(latency: Any) -> float:

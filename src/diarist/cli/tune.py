@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diarist.cli.flags import add_config
+from diarist.cli.flags import add_config, flag_of
 from diarist.cli.live_flags import MODELS, add_scored, add_values, runtime_of, values_of
 from diarist.cli.scoring import add_scoring, convention_of
 from diarist.core.config import read_preset, walk
@@ -194,7 +194,7 @@ def _base(args: argparse.Namespace) -> PipelineConfig | LiveConfig | EndToEndCon
             raise UsageError(f"--live is of the live pipeline, not of --engine {args.engine}")
         stray = [n for c in (PipelineConfig(), LiveConfig()) for n in values_of(args, c) if n not in end_to_end]
         if stray:
-            raise UsageError(f"{_flag(stray[0])} is not of --engine {args.engine}")
+            raise UsageError(f"{flag_of(stray[0])} is not of --engine {args.engine}")
         return END_TO_END[args.engine].resolve(_start(args), args.preset_file, end_to_end)
     return _clustering_base(args, list(end_to_end))
 
@@ -204,16 +204,12 @@ def _clustering_base(args: argparse.Namespace, others: list[str]) -> PipelineCon
     stray = [name for name in (offline if args.live else live) if name not in (live if args.live else offline)]
     if stray:
         which = "offline pipeline: leave out --live" if args.live else "live pipeline: add --live"
-        raise UsageError(f"{_flag(stray[0])} is of the {which}")
+        raise UsageError(f"{flag_of(stray[0])} is of the {which}")
     if foreign := [name for name in others if name not in {**live, **offline}]:
-        raise UsageError(f"{_flag(foreign[0])} is of an end-to-end engine: add --engine {' or '.join(END_TO_END)}")
+        raise UsageError(f"{flag_of(foreign[0])} is of an end-to-end engine: add --engine {' or '.join(END_TO_END)}")
     if args.live:
         return live_presets.resolve_live(_start(args), args.preset_file, live)
     return presets.resolve(_start(args), args.preset_file, offline)
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace(".", "-").replace("_", "-")
 
 
 def _ranges(texts: list[str]) -> dict[str, str]:
