@@ -39,7 +39,7 @@ class Live:
         return (AS_IS, RENAMED, SESSION)
 
     def settings(self) -> dict[str, Any]:
-        """The configuration, and size and age of models that are files of one's own."""
+        """The configuration, and the hash of models that are files."""
         marks = model_marks(self.config, self.segmentation, self.embedding)
         return {"engine": "live", "config": to_dict(self.config), **({"models": marks} if marks else {})}
 

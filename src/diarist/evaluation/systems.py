@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -16,12 +17,13 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from diarist import __version__, formats
 from diarist.audio.decode import open_audio
-from diarist.core.config import fingerprint, nearest, to_dict
+from diarist.core.config import fingerprint, nearest, to_dict, walk
 from diarist.core.events import Event
 from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.core.types import Diarization
@@ -34,6 +36,7 @@ from diarist.formats.writing import safe_name
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
 from diarist.pipelines.method import Method
 from diarist.pipelines.offline import Diarizer
+from diarist.pix2seq.checkpoint import MODELS
 
 AS_IS = "as-is"
 RENAMED = "renamed"  # what a live system settled, its speakers renamed wherever it has said so since
@@ -158,7 +161,7 @@ class Offline:
         return (AS_IS,)
 
     def settings(self) -> dict[str, Any]:
-        """The configuration, and size and age of models that are files of one's own."""
+        """The configuration, and the hash of models that are files."""
         models = model_marks(self.config, self.segmentation, self.embedding)
         return {"engine": "clustering", "config": to_dict(self.config), **({"models": models} if models else {})}
 
@@ -192,7 +195,7 @@ class Whole:
         return (AS_IS,)
 
     def settings(self) -> dict[str, Any]:
-        """The engine, its configuration, and size and age of models that are files of one's own."""
+        """The engine, its configuration, and the hash of models that are files."""
         marks = model_marks(self.config, None, None)
         return {"engine": self.engine, "config": to_dict(self.config), **({"models": marks} if marks else {})}
 
@@ -214,15 +217,28 @@ def model_marks(
     config: Any, segmentation: SegmentationModel | None, embedding: EmbeddingModel | None
 ) -> dict[str, str]:
     """What tells models apart that have no name in the catalogue: the type of those that stand in for the ones of a
-    `config` with `segmentation` and `embedding`, and size and age of those that are files."""
+    `config` with `segmentation` and `embedding`, and the start of the hash of those that are files, by the name of the
+    option that names them. A network that ships with a release may be another in the next: its file counts too."""
     given = {"segmentation": segmentation, "embedding": embedding}
     marks = {kind: type(model).__qualname__ for kind, model in given.items() if model is not None}
-    for kind in given:
-        name = getattr(getattr(config, kind, None), "model", None)
-        if kind not in marks and name is not None and os.path.isfile(name):  # noqa: PTH113 - False for names that cannot be
-            found = Path(name).stat()
-            marks[kind] = f"{found.st_size} bytes, {found.st_mtime_ns}"
+    for option, value, _ in walk(config):
+        kind = option.removesuffix(".model")
+        shipped = MODELS / f"{value}.safetensors" if option == "checkpoint" else value
+        for name in (value, shipped):
+            if kind not in marks and isinstance(name, str | Path) and os.path.isfile(name):  # noqa: PTH113 - False for names that cannot be
+                found = Path(name).stat()
+                marks[kind] = _digest(Path(name).absolute(), found.st_size, found.st_mtime_ns)
     return marks
+
+
+@lru_cache
+def _digest(path: Path, size: int, age: int) -> str:
+    """The start of the SHA-256 of a file of that `size` and `age`."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:16]
 
 
 class Clock:
