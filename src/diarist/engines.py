@@ -13,9 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from diarist.core.config import nearest
+from diarist.core.config import by_name
 from diarist.core.events import Hook
-from diarist.errors import UsageError
 from diarist.pipelines import auto_presets, nemo_own_presets, nemo_presets, presets
 from diarist.pipelines.auto_presets import AutoConfig
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
@@ -78,9 +77,7 @@ class Engine:
 
 def engine(name: str) -> Engine:
     """The engine of that name. Raises `UsageError` naming the nearest."""
-    if name not in ENGINES:
-        raise UsageError(f"unknown engine '{name}'{nearest(name, ENGINES)}")
-    return ENGINES[name]
+    return by_name(ENGINES, name, "engine")
 
 
 def _clustering(preset: str, **options: Any) -> Method[Any]:

@@ -16,9 +16,9 @@ import sys
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Protocol, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from diarist.errors import ConfigError
+from diarist.errors import ConfigError, UsageError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,6 +26,17 @@ else:
     import tomli as tomllib
 
 Config = TypeVar("Config")
+Item = TypeVar("Item")
+Kept = TypeVar("Kept", covariant=True)
+
+
+class Preset(Protocol[Kept]):
+    """What holds a configuration."""
+
+    @property
+    def config(self) -> Kept:
+        """The configuration."""
+        ...
 
 
 def option(
@@ -90,6 +101,13 @@ def nearest(word: str, known: Any) -> str:
     return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(names)}"
 
 
+def by_name(known: Mapping[str, Item], name: str, kind: str = "preset") -> Item:
+    """What has that name. Raises `UsageError` naming the kind and the nearest name."""
+    if name not in known:
+        raise UsageError(f"unknown {kind} '{name}'{nearest(name, known)}")
+    return known[name]
+
+
 def fingerprint(*configs: Any) -> str:
     """Sixteen hexadecimal digits that change with any value of the configurations (or plain dictionaries)."""
     plain = [to_dict(c) if dataclasses.is_dataclass(c) else c for c in configs]
@@ -133,6 +151,21 @@ def read_preset(path: str | Path | None, name: str) -> tuple[str, dict[str, Any]
     if not isinstance(base, str):
         raise ConfigError(f"'preset' in '{path}' must be a name, not {base!r}")
     return base, values
+
+
+def from_preset(
+    presets: Mapping[str, Preset[Config]],
+    name: str,
+    file: str | Path | None,
+    changes: Mapping[str, Any] | None,
+    kind: str = "preset",
+) -> Config:
+    """A preset's configuration, changed by a preset file, changed by single values; later ones win.
+
+    The file may name the preset it starts from: `preset = "fast"`. Raises `UsageError`, `ConfigError`.
+    """
+    base, values = read_preset(file, name)
+    return replace_from(replace_from(by_name(presets, base, kind).config, values), changes or {})
 
 
 def dump_toml(values: Mapping[str, Any]) -> str:

@@ -8,8 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from diarist.core.config import nearest, option, read_preset, replace_from
-from diarist.errors import UsageError
+from diarist.core.config import from_preset, option, replace_from
 from diarist.pipelines.config import PRECISIONS
 from diarist.pipelines.endtoend_presets import NEMOTRON, SORTFORMER, Presets
 
@@ -76,7 +75,4 @@ def resolve(
 
     Raises `UsageError`, `ConfigError`.
     """
-    base, values = read_preset(file, name)
-    if base not in PRESETS:
-        raise UsageError(f"unknown preset '{base}'{nearest(base, PRESETS)}")
-    return replace_from(replace_from(PRESETS[base].config, values), changes or {})
+    return from_preset(PRESETS, name, file, changes)

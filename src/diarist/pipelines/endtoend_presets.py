@@ -8,8 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from diarist.core.config import nearest, option, read_preset, replace_from
-from diarist.errors import ConfigError, UsageError
+from diarist.core.config import by_name, from_preset, option, replace_from
+from diarist.errors import ConfigError
 from diarist.pipelines.config import PRECISIONS
 
 NO_VOICES = "none"
@@ -94,9 +94,7 @@ class Presets:
 
     def preset(self, name: str) -> EndToEndPreset:
         """The preset of that name. Raises `UsageError` naming the nearest."""
-        if name not in self.presets:
-            raise UsageError(f"unknown preset '{name}'{nearest(name, self.presets)}")
-        return self.presets[name]
+        return by_name(self.presets, name)
 
     def resolve(
         self, name: str | None = None, file: str | Path | None = None, changes: Mapping[str, Any] | None = None
@@ -105,8 +103,7 @@ class Presets:
 
         A file may name the preset it starts from. Raises `UsageError`, `ConfigError`.
         """
-        base, values = read_preset(file, name or self.default)
-        return replace_from(replace_from(self.preset(base).config, values), changes or {})
+        return from_preset(self.presets, name or self.default, file, changes)
 
 
 def _preset(name: str, summary: str, source: str, changes: Mapping[str, Any]) -> EndToEndPreset:

@@ -8,8 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from diarist.core.config import nearest, read_preset, replace_from
-from diarist.errors import UsageError
+from diarist.core.config import by_name, from_preset, replace_from
 from diarist.pipelines.live_config import LiveConfig
 
 DEFAULT = "balanced"
@@ -64,9 +63,7 @@ LIVE_PRESETS: Mapping[str, LivePreset] = MappingProxyType(
 
 def live_preset(name: str) -> LivePreset:
     """The preset of that name. Raises `UsageError` naming the nearest."""
-    if name not in LIVE_PRESETS:
-        raise UsageError(f"unknown live preset '{name}'{nearest(name, LIVE_PRESETS)}")
-    return LIVE_PRESETS[name]
+    return by_name(LIVE_PRESETS, name, "live preset")
 
 
 def resolve_live(
@@ -76,5 +73,4 @@ def resolve_live(
 
     A file may name the preset it starts from: `preset = "fast"`. Raises `UsageError`, `ConfigError`.
     """
-    base, values = read_preset(file, name)
-    return replace_from(replace_from(live_preset(base).config, values), changes or {})
+    return from_preset(LIVE_PRESETS, name, file, changes, "live preset")

@@ -8,8 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from diarist.core.config import nearest, read_preset, replace_from
-from diarist.errors import UsageError
+from diarist.core.config import by_name, read_preset, replace_from
 from diarist.pipelines.config import PipelineConfig
 
 DEFAULT = "balanced"
@@ -110,9 +109,7 @@ DECODING: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 def preset(name: str) -> Preset:
     """The preset of that name. Raises `UsageError` naming the nearest."""
-    if name not in PRESETS:
-        raise UsageError(f"unknown preset '{name}'{nearest(name, PRESETS)}")
-    return PRESETS[name]
+    return by_name(PRESETS, name)
 
 
 def resolve(

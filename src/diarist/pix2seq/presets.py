@@ -8,8 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from diarist.core.config import nearest, read_preset, replace_from
-from diarist.errors import UsageError
+from diarist.core.config import from_preset, replace_from
 from diarist.pix2seq.config import Pix2SeqConfig
 
 DEFAULT = "greedy"
@@ -48,7 +47,4 @@ def resolve(
     name: str = DEFAULT, path: str | Path | None = None, changes: Mapping[str, Any] | None = None
 ) -> Pix2SeqConfig:
     """A preset with the values of a file and single changes on top. Raises `UsageError` or `ConfigError`."""
-    name, values = read_preset(path, name)
-    if name not in PRESETS:
-        raise UsageError(f"unknown preset '{name}'{nearest(name, PRESETS)}")
-    return replace_from(replace_from(PRESETS[name].config, values), changes or {})
+    return from_preset(PRESETS, name, path, changes)
