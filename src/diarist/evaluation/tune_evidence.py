@@ -9,7 +9,6 @@ An hour takes about 360 MB on disk with CAM++ (512 float32 values every 20 ms), 
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from diarist import __version__
 from diarist.audio.decode import open_audio
 from diarist.core.config import fingerprint, replace_from, to_dict
+from diarist.core.digest import sha256
 from diarist.core.events import Emitter, Hook
 from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.core.types import Float32
@@ -56,14 +56,10 @@ def evidence_key(config: PipelineConfig) -> str:
 
 def file_digest(path: Path) -> str:
     """Sixteen hexadecimal digits of a file's content. Raises `InputError` where it cannot be read."""
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return sha256(path)[:16]
     except OSError as error:
         raise InputError(f"cannot read '{path}': {error.strerror}") from error
-    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)

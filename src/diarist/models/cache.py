@@ -9,7 +9,6 @@ was right; a file without such a stamp (copied there by hand, say) is hashed onc
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import sys
@@ -20,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from diarist.core.digest import sha256
 from diarist.errors import WeightsError
 from diarist.models.catalog import Entry
 
@@ -65,7 +65,7 @@ def state_of(entry: Entry, path: Path, *, thorough: bool = False) -> State:
         stamp = json.dumps([entry.sha256, stat.st_size, stat.st_mtime_ns]).encode()
         if not thorough and _stamp(path).is_file() and _stamp(path).read_bytes() == stamp:
             return "cached"
-        if _sha256(path) != entry.sha256:
+        if sha256(path) != entry.sha256:
             return "corrupt"
     except FileNotFoundError:
         return "missing"
@@ -150,14 +150,6 @@ def _remove_abandoned(path: Path) -> None:
 
 def _stamp(path: Path) -> Path:
     return path.with_name(path.name + ".verified")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _system_folder() -> Path:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from diarist.core.digest import sha256
 from diarist.core.protocols import EmbeddingSpec, SegmentationSpec
 from diarist.models.catalog import CATALOG
 from diarist.models.checkpoint import Checkpoint
@@ -38,15 +38,6 @@ def facts_of(found: Checkpoint, source: str, dtype: str, licence: str | None = N
         "source": found.said.get("source") or (f"{source}: {entry.origin}" if entry else _last(source)),
         "source_sha256": found.said.get("source_sha256") or sha256(found.path),
     }
-
-
-def sha256(path: Path) -> str:
-    """Of the bytes of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _segmentation(spec: SegmentationSpec) -> Mapping[str, str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
 from pathlib import Path
+
+from diarist.core.digest import sha256
 
 
 def embedding_identity(model: str, precision: str) -> str:
@@ -17,8 +18,4 @@ def embedding_identity(model: str, precision: str) -> str:
 
 @lru_cache
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()[:8]
+    return sha256(path)[:8]

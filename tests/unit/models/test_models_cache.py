@@ -25,8 +25,8 @@ def stored(machine):
 @pytest.fixture
 def hashed(monkeypatch):
     """The paths that were hashed."""
-    real, paths = cache._sha256, []
-    monkeypatch.setattr(cache, "_sha256", lambda path: paths.append(path) or real(path))
+    real, paths = cache.sha256, []
+    monkeypatch.setattr(cache, "sha256", lambda path: paths.append(path) or real(path))
     return paths
 
 
