@@ -1,9 +1,26 @@
-"""Networks with random weights, of the true shapes: what needs no trained ones is tested without a download."""
+"""What all tests share: the same answer each time, and networks with random weights, of the true shapes, so that what
+needs no trained ones is tested without a download.
+
+Examples of Hypothesis are the same in every run; `--hypothesis-profile=explore` looks for new ones. A slow or busy
+machine fails no test.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import signal
+
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", settings.get_profile("explore"), derandomize=True, database=None)
+settings.load_profile("same")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job, whose children would ignore Ctrl-C
+    with contextlib.suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _norm(tensors, rng, name, channels, *, affine=True):
