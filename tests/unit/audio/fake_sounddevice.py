@@ -38,6 +38,7 @@ class InputStream:
         for index in range(0, len(signal), self.blocksize):
             if not self.active:
                 return
+            self.module.before(index // self.blocksize)
             block = signal[index : index + self.blocksize, None]
             overflowed = index // self.blocksize in self.module.overflows
             self.callback(block, len(block), None, Status(overflowed))
@@ -65,11 +66,12 @@ def make(
     devices=("Built-in", "USB Mic", "USB Camera"),
     default=0,
     refuses_to_open=False,
+    before=lambda index: None,
 ):
     module = types.ModuleType("sounddevice")
     module.signal = np.zeros(0, np.float32) if signal is None else signal
     module.speed, module.then, module.overflows, module.refuses_to_open = speed, then, overflows, refuses_to_open
-    module.num_closed = 0
+    module.num_closed, module.before = 0, before
     module.PortAudioError = PortAudioError
     listed = [{"name": "Speakers", "max_input_channels": 0}, *({"name": n, "max_input_channels": 2} for n in devices)]
     module.query_devices = lambda: listed

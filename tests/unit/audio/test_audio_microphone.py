@@ -31,18 +31,16 @@ def tone(seconds, rate=RATE):
 
 
 def test_it_gives_what_the_device_hears_until_it_is_closed(plug):
-    module = plug(tone(1.2))
+    module = plug(tone(1.2), then="closed")
     source = MicrophoneSource()
     assert (source.uri, source.live, source.device_name, source.device_rate) == ("microphone", True, "Built-in", RATE)
-    threading.Timer(0.5, source.close).start()
     np.testing.assert_array_equal(np.concatenate(list(source)), tone(1.2))
     assert module.num_closed == 1 and source.warnings == []
 
 
 def test_a_device_at_another_rate_is_resampled(plug):
-    plug(tone(1.0, 44_100), rates=(44_100,))
+    plug(tone(1.0, 44_100), rates=(44_100,), then="closed")
     source = MicrophoneSource()
-    threading.Timer(0.5, source.close).start()
     heard = np.concatenate(list(source))
     assert source.device_rate == 44_100 and len(heard) == RATE
     assert np.abs(heard[200:-200] - tone(1.0)[200:-200]).max() < 0.01
@@ -85,29 +83,38 @@ def test_a_device_that_falls_silent_is_taken_to_be_gone(plug, monkeypatch):
 
 
 def test_an_overflow_is_told_once(plug):
-    plug(tone(1.0), overflows=(2, 3))
+    plug(tone(1.0), overflows=(2, 3), then="closed")
     source = MicrophoneSource()
-    threading.Timer(0.4, source.close).start()
     list(source)
     assert len(source.warnings) == 1 and "overflow" in source.warnings[0]
 
 
 def test_what_a_slow_consumer_misses_is_silence_in_its_place_and_told(plug, monkeypatch):
-    plug(tone(2.0), speed=10.0)
+    used, over, again = threading.Event(), threading.Event(), threading.Event()
+
+    def before(index):
+        if index == 1:
+            used.wait(60)
+        if index == 11:
+            over.set()
+            again.wait(60)
+
+    plug(tone(1.5), before=before, then="closed")
     monkeypatch.setattr(microphone, "_MOST_WAITING", 0.45)
     source = MicrophoneSource(block=0.1)
     blocks = iter(source)
     heard = [next(blocks)]
-    threading.Event().wait(0.1)  # a second of sound, of which half has room
+    used.set()
+    assert over.wait(60)  # a second of sound, of which half has room
     heard += [next(blocks) for _ in range(5)]
-    threading.Timer(0.4, source.close).start()
+    again.set()
     heard += list(blocks)
     sound = np.concatenate(heard)
     lost = np.flatnonzero(~sound.reshape(-1, 1600).any(axis=1))
     assert f"{len(lost) / 10:.1f} s of sound were lost" in source.warnings[0] and 2 <= len(lost) <= 8
     assert (np.diff(lost) == 1).all() and lost[0] >= 5
-    kept = np.setdiff1d(np.arange(20), lost)
-    np.testing.assert_array_equal(sound.reshape(-1, 1600)[kept], tone(2.0).reshape(-1, 1600)[kept])
+    kept = np.setdiff1d(np.arange(15), lost)
+    np.testing.assert_array_equal(sound.reshape(-1, 1600)[kept], tone(1.5).reshape(-1, 1600)[kept])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.server
 import io
 import socket
@@ -124,7 +125,7 @@ def test_a_server_that_says_nothing_is_given_up():
         begun = time.monotonic()
         with pytest.raises(AudioError, match=r"nothing came for 0\.5 s"):
             whole(UrlSource(f"http://127.0.0.1:{silent.getsockname()[1]}/x", timeout=0.5))
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 20
 
 
 def test_samples_over_tcp_as_another_ffmpeg_sends_them():
@@ -140,6 +141,16 @@ def test_samples_over_tcp_as_another_ffmpeg_sends_them():
         in_thread(serve)
         heard = whole(UrlSource(f"tcp://127.0.0.1:{server.getsockname()[1]}"))
     assert abs(len(heard) / RATE - 2.0) < 0.05
+
+
+def until_somebody_listens(sender):
+    """Sends empty packets of a transport stream: where nobody listens, the next one is refused."""
+    while True:
+        with contextlib.suppress(ConnectionRefusedError):
+            for _ in range(2):
+                sender.send(b"\x47\x1f\xff\x10" + bytes(184))
+                time.sleep(0.02)
+            return
 
 
 def test_a_transport_stream_over_udp():
@@ -161,10 +172,11 @@ def test_a_transport_stream_over_udp():
     data = file.getvalue()
 
     def send():
-        time.sleep(0.5)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.connect(("127.0.0.1", port))
+            until_somebody_listens(sender)
             for start in range(0, len(data), 1316):
-                sender.sendto(data[start : start + 1316], ("127.0.0.1", port))
+                sender.send(data[start : start + 1316])
                 time.sleep(0.005)
 
     in_thread(send)

@@ -8,18 +8,18 @@ import pytest
 from diarist.core.types import Diarization, Update
 from diarist.server.messages import Refusal
 from diarist.server.metrics import Metrics
-from diarist.server.scheduler import Scheduler
+from diarist.server.scheduler import GATHER, Scheduler
 
 for package in ("fastapi", "uvicorn", "websockets", "prometheus_client"):
     pytest.importorskip(package)
 
 
 class Engine:
-    """Takes a step of each stream, and writes down whose."""
+    """Takes a step of each stream, and writes down whose; in a pass it does what `within` does."""
 
-    def __init__(self, seconds=0.0, fails_for=()):
-        self.passes, self.seconds, self.fails_for = [], seconds, fails_for
-        self.overlap, self.inside = 0, set()
+    def __init__(self, within=lambda: None, fails_for=()):
+        self.passes, self.within, self.fails_for = [], within, fails_for
+        self.inside = set()
         self._lock = threading.Lock()
 
     def advance(self, streams):
@@ -27,8 +27,9 @@ class Engine:
             assert not self.inside & set(streams)  # one worker at a time has a stream
             self.inside |= set(streams)
             self.passes.append([stream.name for stream in streams])
-        time.sleep(self.seconds)
-        self.inside -= set(streams)
+        self.within()
+        with self._lock:
+            self.inside -= set(streams)
         if {stream.name for stream in streams} & set(self.fails_for):
             raise ValueError("a bug")
         for stream in streams:
@@ -48,13 +49,21 @@ class Session:
         self.name, self.engine, self.stream, self.bad = name, engine, Stream(name), bad
         self.steps, self.dropped, self.done, self.why = steps, False, 0, None
         self.ended, self.finished = True, threading.Event()
+        self._lock = threading.Lock()
+
+    def hear(self, *, last=False):
+        """The sound of one more step comes."""
+        with self._lock:
+            self.steps += 1
+            self.ended = last
 
     def digest(self):
         if self.bad is not None:
             raise self.bad
-        self.stream.waiting += self.steps
-        self.steps = 0
-        return self.ended
+        with self._lock:
+            self.stream.waiting += self.steps
+            self.steps = 0
+            return self.ended
 
     @property
     def idle(self):
@@ -93,7 +102,7 @@ def scheduler():
 
 def wait(sessions):
     for session in sessions:
-        assert session.finished.wait(10)
+        assert session.finished.wait(60)
 
 
 def test_steps_share_passes_up_to_a_number(scheduler):
@@ -108,30 +117,36 @@ def test_steps_share_passes_up_to_a_number(scheduler):
 
 
 def test_everybody_in_turn(scheduler):
-    engine = Engine(0.002)
+    begun, everybody = threading.Event(), threading.Event()
+
+    def within():
+        begun.set()
+        assert everybody.wait(60)
+
+    engine = Engine(within)
     greedy, others = Session("greedy", engine, 200), [Session(str(i), engine, 5) for i in range(3)]
     one = scheduler(num_workers=1, most_together=2)
     one.submit(greedy)
-    time.sleep(0.05)
-    before = len(engine.passes)
+    assert begun.wait(60)
     for session in others:
         one.submit(session)
-    wait(others)
-    assert not greedy.finished.is_set()  # has most of its sound before it
-    assert len(engine.passes) - before < 20
-    wait([greedy])
+    time.sleep(2 * GATHER)
+    everybody.set()
+    wait([*others, greedy])
+    last = max(number for number, names in enumerate(engine.passes) if names != ["greedy"])
+    assert last < 20  # the greedy one had most of its sound before it
     assert greedy.done == 200
 
 
 def test_workers_share_what_there_is(scheduler):
-    engine = Engine(0.02)
+    both = threading.Barrier(2)
+    engine = Engine(lambda: len(engine.passes) > 2 or both.wait(60))  # the first two passes are made at once
     sessions = [Session(str(i), engine, 4) for i in range(8)]
-    two = scheduler(num_workers=2)
-    begun = time.monotonic()
+    two = scheduler(num_workers=2, most_together=4)  # so that one cannot take all
     for session in sessions:
         two.submit(session)
     wait(sessions)
-    assert time.monotonic() - begun < 2
+    assert not both.broken
     assert [session.done for session in sessions] == [4] * 8
 
 
@@ -160,25 +175,29 @@ def test_a_stream_that_fails_fails_alone(scheduler, caplog):
 
 
 def test_sound_that_comes_while_a_worker_has_the_session_is_not_forgotten(scheduler):
-    engine = Engine(0.02)
+    engine = Engine(lambda: time.sleep(0.02))
     session = Session("0", engine, 1)
     session.ended = False
     one = scheduler(num_workers=2)
-    for _ in range(5):
+    for number in range(5):
         one.submit(session)
         time.sleep(0.01)
-        session.steps += 1
-    session.ended = True
+        session.hear(last=number == 4)
     one.submit(session)
     wait([session])
     assert session.done == 6
 
 
 def test_stopping_finishes_what_is_in_hand(scheduler):
-    engine = Engine(0.05)
-    session = Session("0", engine, 100)
+    begun = threading.Event()
+
+    def within():
+        begun.set()
+        time.sleep(0.1)
+
+    session = Session("0", Engine(within), 1000)
     one = scheduler(num_workers=1)
     one.submit(session)
-    time.sleep(0.1)
+    assert begun.wait(60)
     one.stop()
-    assert 0 < session.done < 100
+    assert 0 < session.done < 1000

@@ -1,7 +1,7 @@
 """One client's stream, without a socket."""
 
 import asyncio
-import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -150,14 +150,16 @@ def test_the_secret():
     on_loop(body)
 
 
-def test_lag_is_from_the_sample_that_completes_a_step():
+def test_lag_is_from_the_sample_that_completes_a_step(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr("diarist.server.sessions.time", SimpleNamespace(monotonic=lambda: now))
     arrivals = Arrivals()
     assert arrivals.lag(1.0) == 0.0
     for number in range(1, 101):
         arrivals.add(number / 100)
-    time.sleep(0.05)
+    now = 100.25
     arrivals.add(2.0)
-    assert arrivals.lag(0.5) >= 0.05 > arrivals.lag(2.0)
+    assert arrivals.lag(0.5) == 0.25 and arrivals.lag(2.0) == 0.0
 
 
 def test_marks_of_arrival_do_not_grow_with_the_number_of_messages():
