@@ -179,10 +179,11 @@ def _prepare(config: Config, output: Path, number: int) -> int:
         cache,
         config.train.seed,
     )
-    for index in range(number):
+    rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))  # as torchrun says
+    for index in range(rank, number, size):
         examples.prepare(index)
-        if (index + 1) % 10 == 0 or index + 1 == number:
-            print(f"{index + 1}/{number} conversations", file=sys.stderr)
+        if rank == 0 and (index // size % 10 == 0 or index + size >= number):
+            print(f"{min(index + size, number)}/{number} conversations", file=sys.stderr)
     return 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +26,7 @@ from diarist.errors import InputError, UsageError
 from diarist.formats import rttm
 from diarist.pix2seq.augment import augment
 from diarist.pix2seq.config import AudioSpec, ModelConfig, PromptConfig
+from diarist.pix2seq.frontends import recast
 from diarist.pix2seq.frontends.disturbance import Disturbance
 from diarist.pix2seq.prompt import alone, compose, within
 from diarist.pix2seq.train_config import DataConfig
@@ -60,11 +61,14 @@ class FrontEnd(Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of sound that windows can be cut from: what was heard, who talks, how many samples it has."""
+    """A stretch of sound that windows can be cut from: what was heard, who talks, how many samples it has; the mean
+    voices of its speakers, where they may be recast, and whether known speakers are put first."""
 
     heard: Heard
     turns: tuple[Turn, ...]
     num_samples: int
+    means: Mapping[str, Float32] | None = None
+    prompted: bool = False
 
 
 @dataclass(frozen=True)
@@ -165,13 +169,19 @@ class Examples:
         if parts is None:
             parts = make()
             write_parts(path, parts)
-        self._kept[name] = parts
+        self._kept[name] = parts = self._with_means(parts)
         most = min(KEPT, 2 * self.config.recent or KEPT)
         while len(self._kept) > most:
             old, _ = self._kept.popitem(last=False)
             if self.config.recent:
                 (self._cache / f"{old}.npz").unlink(missing_ok=True)
         return parts
+
+    def _with_means(self, parts: Sequence[Part]) -> tuple[Part, ...]:
+        """With what they need to be recast, where they may be."""
+        if not self.config.recast or self.front.name != "frames":
+            return tuple(parts)
+        return tuple(replace(p, means=recast.means(p.heard, p.turns), prompted=len(parts) > 1) for p in parts)
 
     def _length(self, rng: np.random.Generator) -> int:
         """Samples of a window."""
@@ -187,6 +197,9 @@ class Examples:
         length = min(length, int(part.num_samples / speed))
         start = int(rng.integers(part.num_samples - int(length * speed) + 1))
         seconds = length / SAMPLE_RATE
+        if part.means is not None and rng.random() < self.config.recast:
+            heard, given = recast.recast(part.heard, part.turns, part.means, rng, by_speaker=part.prompted)
+            part = replace(part, heard=dict(heard), turns=given)
         turns = cropped(part.turns, start / SAMPLE_RATE, min(seconds, self.model.max_seconds) * speed)
         moved = tuple(replace(turn, start=turn.start / speed, end=turn.end / speed) for turn in turns)
         heard = self.front.window(part.heard, start, length, Disturbance(rng, self.config.voice_noise, speed))
@@ -205,9 +218,9 @@ class Examples:
 
     def _mark(self) -> str:
         """A name for all that changes what is kept."""
-        kept = replace(
-            self.config, reuse=1, first=1, most=0, recent=0, cache="", real=0.0, shorter=0.0, min_seconds=1.0
-        )
+        drawn = {"reuse": 1, "first": 1, "most": 0, "recent": 0, "cache": "", "real": 0.0}
+        cut = {"shorter": 0.0, "min_seconds": 1.0, "tempo": (1.0,), "spliced": 0.0, "voice_noise": 0.0, "recast": 0.0}
+        kept: Any = replace(self.config, **drawn, **cut)  # type: ignore[arg-type]
         heard = {"front": self.front.name, "around": self.model.around}
         where = {"seed": self.seed, "seconds": self.model.max_seconds, **heard}
         return f"{self.front.name}-{fingerprint(kept, where)}"

@@ -71,6 +71,10 @@ class World:
             torch.distributed.all_reduce(value)
         return value
 
+    def any(self, asked: bool, device: torch.device) -> bool:
+        """Whether it is so in any of the processes: all of them then do the same."""
+        return bool(self.total(torch.tensor(float(asked), device=device)) > 0)
+
 
 @dataclass
 class Run:
@@ -235,7 +239,8 @@ def train(
     `log.jsonl` has a row every `train.log_every` updates and one for each evaluation; `config.toml` is what was asked;
     `step_00000500.pt` is the whole state, `model.safetensors` the network to use. `resume` goes on from the last state;
     `start` gives a new run the weights of a trained network. `until` ends the run early, after so many updates in all.
-    Raises `UsageError` for a folder that holds another training, `Cancelled` after Ctrl-C, once the state is saved.
+    Raises `UsageError` for a folder that holds another training, `Cancelled` after Ctrl-C or SIGTERM, once the
+    state is saved: where several processes train, all end after the same update.
     """
     run, batches = begin(config)
     _take_up(run, output, resume, start)
@@ -247,15 +252,17 @@ def train(
         write_text(output / "config.toml", dump_toml(to_dict(config)))
     with TrainingLog(output, config, run, tell) as log, _Interrupt() as interrupt:
         supply = batches.since(run.update * config.train.accumulate, config.train.workers)
-        while run.update < goal and not interrupt.asked:
+        stop = False
+        while run.update < goal and not stop:
             row = update(run, [next(supply) for _ in range(config.train.accumulate)])
             log.step(row, last=run.update == goal)
-            if run.update % config.train.checkpoint_every == 0 or run.update == goal or interrupt.asked:
+            stop = run.world.any(interrupt.asked, run.device)
+            if run.update % config.train.checkpoint_every == 0 or run.update == goal or stop:
                 save(run, output)
             if judge is not None and run.due():
                 with run.averaged() as model:
                     log.add({"update": run.update, "hours": run.seconds / 3600, **judge(model)})
-    if interrupt.asked:
+    if stop:
         raise Cancelled(f"stopped after update {run.update}: --resume goes on from there")
     return checkpoint_path(output, run.update)
 
@@ -330,20 +337,22 @@ def _device(name: str) -> torch.device:
 
 
 class _Interrupt:
-    """Ctrl-C asks for the end of the update instead of breaking it; a second one breaks it."""
+    """Ctrl-C or SIGTERM asks for the end of the update instead of breaking it; a second one breaks it."""
 
     def __init__(self) -> None:
         self.asked = False
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> _Interrupt:
         with contextlib.suppress(ValueError):  # not the main thread
-            self._before = signal.signal(signal.SIGINT, self._ask)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
         return self
 
     def _ask(self, number: int, frame: Any) -> None:
         self.asked = True
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(number, signal.SIG_DFL)
 
     def __exit__(self, *error: object) -> None:
-        with contextlib.suppress(ValueError, AttributeError):
-            signal.signal(signal.SIGINT, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)

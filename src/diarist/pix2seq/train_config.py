@@ -69,6 +69,9 @@ class DataConfig:
     cache: str = option("", "folder that keeps what the front end heard; empty for one in the output folder")
     tempo: tuple[float, ...] = option((0.8, 1.25), "how many times as fast what was heard is played (range)")
     spliced: float = option(0.3, "share of the examples that end in another conversation", low=0.0, high=1.0)
+    recast: float = option(
+        0.0, "share of the examples whose turns are given to people made up for it (frames)", low=0.0, high=1.0
+    )
     voice_noise: float = option(
         0.3, "what is added to voices (frames), in units of the PLDA's noise", low=0.0, high=10.0
     )

@@ -67,6 +67,18 @@ def test_what_is_heard_fits_the_turns(config: DataConfig, tmp_path: Path) -> Non
         assert all(0 <= t.start < t.end <= example.seconds + 1e-6 for t in example.turns)
 
 
+def test_what_is_heard_once_serves_any_way_of_cutting_it(config: DataConfig, tmp_path: Path) -> None:
+    examples(config, tmp_path).prepare(0)
+    cut = replace(config, tempo=(1.0, 1.0), spliced=0.9, voice_noise=1.0, recast=0.5, shorter=0.5, first=1, most=1)
+    other = examples(cut, tmp_path)
+    other.speakers = []  # nothing can be made any more
+    assert other[0].turns
+    with pytest.raises((IndexError, ValueError, UsageError)):
+        again = examples(replace(cut, noisy=0.1), tmp_path)
+        again.speakers = []
+        again[0]
+
+
 def test_more_conversations_as_it_goes_on(config: DataConfig, tmp_path: Path) -> None:
     made = examples(replace(config, first=4, reuse=10, most=6), tmp_path)
     assert [made.num_made(n) for n in (0, 9, 10, 25, 1000)] == [4, 4, 5, 6, 6]

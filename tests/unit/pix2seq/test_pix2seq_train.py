@@ -16,7 +16,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from diarist.core.config import replace_from
+from diarist.core.config import dump_toml, replace_from, to_dict
 from diarist.errors import Cancelled, DiaristError, InputError, UsageError
 from diarist.pix2seq import train as training
 from diarist.pix2seq.checkpoint import load
@@ -123,13 +123,17 @@ def test_a_loss_that_is_no_number_stops(config: Config, tmp_path: Path, monkeypa
     assert not training.checkpoints(tmp_path / "run")
 
 
-def test_ctrl_c_saves(config: Config, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_saves(number: int, config: Config, tmp_path: Path) -> None:
+    before = signal.getsignal(number)
+
     def tell(row: object) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
 
     with pytest.raises(Cancelled, match="--resume"):
         training.train(config, tmp_path / "run", tell=tell)
     assert [p.name for p in training.checkpoints(tmp_path / "run")] == ["step_00000001.pt"]
+    assert signal.getsignal(number) is before
     resumed = training.train(config, tmp_path / "run", resume=True)
     assert same(resumed, training.train(config, tmp_path / "whole"))
 
@@ -174,27 +178,49 @@ def test_learning_rates(schedule: str) -> None:
 
 
 SCRIPT = """
-import sys
+import os, signal, sys
 from pathlib import Path
 from diarist.core.config import from_dict, read_file
+from diarist.errors import Cancelled
+from diarist.pix2seq import train as training
 from diarist.pix2seq.config import Config
-from diarist.pix2seq.train import train
-train(from_dict(Config, read_file(sys.argv[1])), Path(sys.argv[2]), until=3)
+
+def update(run, batches, real=training.update):
+    row = real(run, batches)
+    if run.update == int(sys.argv[3]) and run.world.rank == 1:
+        os.kill(os.getpid(), signal.SIGINT)
+    return row
+
+training.update = update
+try:
+    training.train(from_dict(Config, read_file(sys.argv[1])), Path(sys.argv[2]), until=3)
+except Cancelled as error:
+    print(error)
 """
+
+
+def together(config: Config, output: Path, interrupt: int = 0) -> str:
+    """Two processes train three updates; the second is interrupted in update `interrupt`; what both say."""
+    file, script = output.with_suffix(".toml"), output.with_suffix(".py")
+    file.write_text(dump_toml(to_dict(config)))
+    script.write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    command += [str(file), str(output), str(interrupt)]
+    return subprocess.run(command, check=True, timeout=240, stdout=subprocess.PIPE, text=True).stdout
+
+
+@pytest.mark.slow
+def test_all_processes_stop_where_one_is_interrupted(config: Config, tmp_path: Path) -> None:
+    assert together(config, tmp_path / "run", interrupt=2).count("stopped after update 2: --resume") == 2
+    assert [p.name for p in training.checkpoints(tmp_path / "run")] == ["step_00000002.pt"]
 
 
 @pytest.mark.slow
 def test_two_processes_are_one_with_twice_the_batch(config: Config, tmp_path: Path) -> None:
-    from diarist.core.config import dump_toml, to_dict
-
     config = replace(config, model=replace(config.model, dropout=0.0))
     single = replace(config, train=replace(config.train, batch=4))
     training.train(single, tmp_path / "single", until=3)
-    file, script = tmp_path / "config.toml", tmp_path / "script.py"
-    file.write_text(dump_toml(to_dict(config)))
-    script.write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29655"]
-    subprocess.run([*command, str(script), str(file), str(tmp_path / "double")], check=True, timeout=240)
+    together(config, tmp_path / "double")
     rows = [read_log(tmp_path / name / "log.jsonl") for name in ("single", "double")]
     for one, two in zip(*rows, strict=True):
         assert two["loss"] == pytest.approx(one["loss"], rel=2e-4)
