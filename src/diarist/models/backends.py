@@ -31,6 +31,13 @@ MODULES: Mapping[str, tuple[str, ...]] = {
 """Modules that an extra installs, as far as engines and backends ask for them."""
 
 
+def arithmetic(backend: str, device: str, precision: str) -> str:
+    """What networks run in where `precision` is asked for: the same, but on the GPU devices of `onnx`, which have no
+    operators in eight bits and take float32."""
+    eight = backend != "onnx" or device in ("auto", "cpu")
+    return precision if eight or precision != "int8" else "float32"
+
+
 def missing(extra: str | None) -> list[str]:
     """Modules of an extra that are not installed."""
     return [name for name in MODULES.get(extra or "", ()) if find_spec(name) is None]
@@ -80,21 +87,21 @@ def _torch() -> tuple[tuple[str, ...], tuple[str, ...]]:
 
     graphics = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     mps = ["mps"] if torch.backends.mps.is_available() else []
-    precisions = ("float32", "bfloat16") if graphics else ("float32",)
-    return (*graphics, *mps, "cpu"), precisions
+    return (*graphics, *mps, "cpu"), ("int8", "float32", "bfloat16")
 
 
 def _mlx() -> tuple[tuple[str, ...], tuple[str, ...]]:
     import mlx.core as mx
 
-    return (str(mx.default_device()).removeprefix("Device(").partition(",")[0],), ("float32",)
+    return (str(mx.default_device()).removeprefix("Device(").partition(",")[0],), ("int8", "float32", "bfloat16")
 
 
 def _openvino() -> tuple[tuple[str, ...], tuple[str, ...]]:
     from diarist.models.openvino import devices, has_bfloat16
 
     found = devices()
-    return tuple(found), ("float32", "bfloat16") if any(has_bfloat16(device) for device in found) else ("float32",)
+    halved = ("bfloat16",) if any(has_bfloat16(device) for device in found) else ()
+    return tuple(found), ("int8", "float32", *halved)
 
 
 _ASK = {"torch": _torch, "mlx": _mlx, "openvino": _openvino}

@@ -7,7 +7,7 @@ import numpy as np
 from diarist.core.types import Float32
 from diarist.models.checks import check_features, check_finite, check_weights
 from diarist.models.nets import campplus, campplus_int8
-from diarist.models.onnx import Open, session
+from diarist.models.onnx import OpenGraph, session
 from diarist.models.pooling import weighted_statistics
 
 
@@ -25,14 +25,14 @@ class CamPlusPlus:
         *,
         int8: bool = False,
         segment: int = campplus.SEGMENT,
-        open: Open = session,
+        open: OpenGraph = session,
     ) -> None:
         if int8:
             graph = campplus_int8.frames_graph(tensors, campplus_int8.ranges(), segment)
         else:
             graph = campplus.frames_graph(tensors, segment)
         self._made_of, self._multiple = (tensors, int8, open), segment * campplus.STRIDE
-        self._session = open(graph.serialize())
+        self._session = open(graph)
         self._head = campplus.Head.of(tensors)
 
     def resized(self, num_fbank: int) -> CamPlusPlus:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -26,40 +27,58 @@ Store = Literal["float32", "float16", "int8"]
 _MOST_INT8 = 127
 
 
+@dataclass(frozen=True)
+class Operator:
+    """One operator of a graph: the names of what it takes (an empty one is left out) and of what it gives."""
+
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    name: str
+    domain: str = ""
+
+
 class Graph:
     """An ONNX graph under construction. Tensors are known by name; each method that makes one returns its name.
 
     `store` says how weights are kept in the file: as they are, or as float16 or int8 (a scale for each output) that is
     widened when the file is loaded. Sums are in float32 all the same.
+
+    `operators`, in an order in which they can be run, and `constants` by name are what `models.interpreter` reads;
+    `inputs` and `outputs` are names. In eight bits an LSTM lays its states on a grid that all rows of a batch share:
+    where what runs the graph takes several such batches at once, each is `group` rows of what it is given.
     """
 
-    def __init__(self, name: str, store: Store = "float32") -> None:
-        self.name, self.store = name, store
-        self._nodes: list[bytes] = []
-        self._tensors: list[bytes] = []
-        self._inputs: list[bytes] = []
-        self._outputs: list[bytes] = []
+    def __init__(self, name: str, store: Store = "float32", group: int = 1) -> None:
+        self.name, self.store, self.group = name, store, group
+        self.operators: list[Operator] = []
+        self.constants: dict[str, NDArray[Any]] = {}
+        self.inputs: dict[str, Sequence[Dim]] = {}
+        self.outputs: dict[str, Sequence[Dim] | None] = {}
         self._shared: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self.labels: dict[str, str] = {}  # tensors that calibration looks at, by a name of the network's
 
     def input(self, name: str, shape: Sequence[Dim]) -> str:
         """Declare a float32 input; a dimension that varies is named by a string."""
-        self._inputs.append(_value_info(name, shape))
+        self.inputs[name] = shape
         return name
 
     def output(self, tensor: str, name: str, shape: Sequence[Dim] | None) -> None:
         """Declare `tensor` as the float32 output called `name`; a shape of None says nothing of it."""
-        self._nodes.append(_node("Identity", [tensor], [name], f"output/{name}", "", {}))
-        self._outputs.append(_value_info(name, shape))
+        self.operators.append(Operator("Identity", (tensor,), (name,), {}, f"output/{name}"))
+        self.outputs[name] = shape
 
     def constant(self, value: ArrayLike, dtype: Any = np.float32) -> str:
         """A tensor that is part of the file; equal small ones are kept once."""
         array: NDArray[Any] = np.ascontiguousarray(value, dtype=dtype).reshape(np.shape(value))
+        if array.dtype.name not in _DTYPES:
+            raise KeyError(array.dtype.name)
         key = (array.dtype.name, array.shape, array.tobytes() if array.size <= 64 else b"")
         if array.size <= 64 and key in self._shared:
             return self._shared[key]
-        name = f"c{len(self._tensors)}"
-        self._tensors.append(_tensor(name, array))
+        name = f"c{len(self.constants)}"
+        self.constants[name] = array
         self._shared[key] = name
         return name
 
@@ -87,20 +106,20 @@ class Graph:
 
     def nodes(self, op: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any) -> list[str]:
         """Append an operator with several outputs. An input left out is the empty string."""
-        index = len(self._nodes)
+        index = len(self.operators)
         names = [f"{op}_{index}.{i}" for i in range(outputs)]
-        self._nodes.append(_node(op, inputs, names, f"{op}_{index}", domain, attributes))
+        self.operators.append(Operator(op, inputs, tuple(names), attributes, f"{op}_{index}", domain))
         return names
 
     def serialize(self, metadata: Mapping[str, str] | None = None) -> bytes:
         """The whole model as the bytes of an `.onnx` file; `metadata` becomes its `metadata_props`."""
         graph = b"".join(
             (
-                *(_field(1, node) for node in self._nodes),
+                *(_field(1, _node(operator)) for operator in self.operators),
                 _field(2, self.name.encode()),
-                *(_field(5, tensor) for tensor in self._tensors),
-                *(_field(11, info) for info in self._inputs),
-                *(_field(12, info) for info in self._outputs),
+                *(_field(5, _tensor(name, array)) for name, array in self.constants.items()),
+                *(_field(11, _value_info(name, shape)) for name, shape in self.inputs.items()),
+                *(_field(12, _value_info(name, shape)) for name, shape in self.outputs.items()),
             )
         )
         opsets = (_field(1, domain.encode()) + _int(2, version) for domain, version in (("", OPSET), (MICROSOFT, 1)))
@@ -152,17 +171,15 @@ def _value_info(name: str, shape: Sequence[Dim] | None) -> bytes:
     return _field(1, name.encode()) + _field(2, _field(1, tensor_type))
 
 
-def _node(
-    op: str, inputs: Sequence[str], outputs: Sequence[str], name: str, domain: str, attributes: Mapping[str, Any]
-) -> bytes:
+def _node(operator: Operator) -> bytes:
     return b"".join(
         (
-            *(_field(1, i.encode()) for i in inputs),
-            *(_field(2, o.encode()) for o in outputs),
-            _field(3, name.encode()),
-            _field(4, op.encode()),
-            *(_field(5, _field(1, key.encode()) + b"".join(_attribute(v))) for key, v in attributes.items()),
-            *([_field(7, domain.encode())] if domain else []),
+            *(_field(1, i.encode()) for i in operator.inputs),
+            *(_field(2, o.encode()) for o in operator.outputs),
+            _field(3, operator.name.encode()),
+            _field(4, operator.op.encode()),
+            *(_field(5, _field(1, key.encode()) + b"".join(_attribute(v))) for key, v in operator.attributes.items()),
+            *([_field(7, operator.domain.encode())] if operator.domain else []),
         )
     )
 

@@ -13,12 +13,13 @@ from diarist.core.config import nearest
 from diarist.core.protocols import EmbeddingModel, SegmentationModel, SegmentationSpec
 from diarist.errors import DiaristError, ModelFileError, UsageError, WeightsError
 from diarist.models import mlx, nemo, openvino, torch
+from diarist.models.backends import arithmetic
 from diarist.models.campplus import CamPlusPlus
 from diarist.models.catalog import CATALOG
 from diarist.models.checkpoint import SUFFIXES, Checkpoint, read
 from diarist.models.hub import resolve
 from diarist.models.native import NativeCamPlusPlus, NativePyanNet, NativeResNet34, Tensors
-from diarist.models.onnx import OnnxEmbedding, OnnxSegmentation, Open, OpenGraph, opener, session
+from diarist.models.onnx import OnnxEmbedding, OnnxSegmentation, Open, OpenGraph, opener
 from diarist.models.pyannet import PyanNet
 from diarist.models.resnet import ResNet34
 
@@ -27,6 +28,7 @@ _PART = re.compile(r"-\d+-of-\d+\.")
 PRECISIONS = ("int8", "bfloat16", "float32")
 BACKENDS = ("onnx", "torch", "mlx", "openvino")
 _RUN_FILES = ("onnx", "openvino")
+_AT_ONCE = 4  # groups of rows of a batch, where what runs them can be given more than one
 
 # Names that people know, of weights that no package carries.
 ELSEWHERE = {
@@ -52,26 +54,19 @@ def load_segmentation(
 
     What a checkpoint may be: see `models.checkpoint`.
 
-    The backend `torch` runs checkpoints on `device` (`auto`, `cpu`, `cuda`, `mps`), whose own precision it takes;
-    `openvino` runs what `onnx` does, in bfloat16 if asked. `onnx` runs on the CPU, or in float32 on `cuda`, `dml` or
-    `coreml`.
+    Every backend runs a checkpoint at every precision that it has (`models.backends`): in eight bits `onnx` runs the
+    network's graph by operators of its own, and the others do the same sums in float32, on `device` (`auto`, `cpu`,
+    and what else the backend offers). Where `onnx` runs on another device than the processor, it has no eight bits and
+    takes float32.
     Raises `UsageError` for an unknown name, precision, backend or device, `WeightsError` for weights that are missing
     or are not such a network, `ExtraError` where torch is missing.
     """
     _check(precision, backend)
-    path = _file(model, "segmentation", offline)
-    open, int8 = _opener(backend, device, precision)
+    path = weights_of(model, "segmentation", offline=offline)
     if _is_onnx(path, backend):
-        return OnnxSegmentation(path, open)
+        return OnnxSegmentation(path, _file_opener(backend, device, precision))
     found = _of_kind(read(path), "segmentation")
-    spec = cast(SegmentationSpec, found.spec)
-    build: Mapping[str, Callable[[Tensors], _PyanNet]] = {
-        "onnx": lambda tensors: PyanNet(tensors, int8=int8, spec=spec, open=open),
-        "openvino": lambda tensors: PyanNet(tensors, spec=spec, open=open),
-        "torch": lambda tensors: torch.segmentation(tensors, device, spec),
-        "mlx": lambda tensors: mlx.segmentation(tensors, spec),
-    }
-    return _built(found, build[backend])
+    return _built(found, _segmentation(cast(SegmentationSpec, found.spec), precision, backend, device))
 
 
 def load_embedding(
@@ -91,22 +86,11 @@ def load_embedding(
     _check(precision, backend)
     if nemo.is_nemo(model):
         return nemo.embedding(model, device=device, offline=offline)
-    path = _file(model, "embedding", offline)
-    open, int8 = _opener(backend, device, precision)
+    path = weights_of(model, "embedding", offline=offline)
     if _is_onnx(path, backend):
-        return OnnxEmbedding(path, open)
+        return OnnxEmbedding(path, _file_opener(backend, device, precision))
     found = _of_kind(read(path), "embedding")
-    build: Mapping[tuple[str, str], Callable[[Tensors], _Embedding]] = {
-        ("campplus", "onnx"): lambda tensors: CamPlusPlus(tensors, int8=int8, open=open),
-        ("campplus", "openvino"): lambda tensors: CamPlusPlus(tensors, open=open),
-        ("campplus", "torch"): lambda tensors: torch.embedding(tensors, device),
-        ("campplus", "mlx"): mlx.embedding,
-        ("resnet34", "onnx"): lambda tensors: ResNet34(tensors, open),
-        ("resnet34", "openvino"): lambda tensors: ResNet34(tensors, open),
-        ("resnet34", "torch"): lambda tensors: torch.resnet34(tensors, device),
-        ("resnet34", "mlx"): mlx.resnet34,
-    }
-    return _built(found, build[found.architecture, backend])
+    return _built(found, _embedding(found.architecture, precision, backend, device))
 
 
 def _check(precision: str, backend: str) -> None:
@@ -116,23 +100,62 @@ def _check(precision: str, backend: str) -> None:
         raise UsageError(f"unknown precision '{precision}'{nearest(precision, PRECISIONS)}")
 
 
-def _opener(backend: str, device: str, precision: str) -> tuple[Open, bool]:
-    """What runs graphs, and whether they are to be those in eight bits, which are for processors only.
-
-    Raises `UsageError` for bfloat16 where nothing computes in it by choice, and as `opener` of the backend."""
+def _file_opener(backend: str, device: str, precision: str) -> Open:
+    """What runs ONNX files, and graphs in float32. Raises `UsageError` for bfloat16 where nothing computes in it by
+    choice, and as `opener` of the backend."""
     if backend == "openvino":
-        return openvino.opener(device, precision), False
-    if precision == "bfloat16" and backend == "onnx":
+        return openvino.opener(device, precision)
+    if precision == "bfloat16":
         raise UsageError("the backend 'onnx' has no bfloat16: add --backend openvino, or choose int8 or float32")
+    return opener(device)
+
+
+def _int8_opener(backend: str, device: str) -> tuple[OpenGraph, int]:
+    """What runs graphs in eight bits, and how many groups of rows it takes at once. Raises as its `opener`."""
+    if backend == "onnx":
+        return opener(device), 1
+    others: Mapping[str, Callable[[str], OpenGraph]] = {
+        "torch": torch.opener,
+        "mlx": mlx.opener,
+        "openvino": openvino.int8_opener,
+    }
+    return others[backend](device), _AT_ONCE
+
+
+def _segmentation(spec: SegmentationSpec, precision: str, backend: str, device: str) -> Callable[[Tensors], _PyanNet]:
+    """What makes the network of its tensors."""
+    if arithmetic(backend, device, precision) == "int8":
+        open_graph, at_once = _int8_opener(backend, device)
+        return lambda tensors: PyanNet(tensors, int8=True, spec=spec, at_once=at_once, open=open_graph)
+    bfloat16 = precision == "bfloat16"
+    if backend == "torch":
+        return lambda tensors: torch.segmentation(tensors, device, spec, bfloat16=bfloat16)
     if backend == "mlx":
         mlx.check(device)
-    if backend != "onnx":
-        return session, False
-    return opener(device), precision == "int8" and device in ("auto", "cpu")
+        return lambda tensors: mlx.segmentation(tensors, spec, bfloat16=bfloat16)
+    open = _file_opener(backend, device, precision)
+    return lambda tensors: PyanNet(tensors, spec=spec, open=open)
 
 
-def _file(model: str | Path, kind: str, offline: bool) -> Path:
-    """The one file of weights that `model` names."""
+def _embedding(architecture: str, precision: str, backend: str, device: str) -> Callable[[Tensors], _Embedding]:
+    """As `_segmentation`; ResNet34 has no eight bits."""
+    if architecture == "campplus" and arithmetic(backend, device, precision) == "int8":
+        open_graph, _ = _int8_opener(backend, device)
+        return lambda tensors: CamPlusPlus(tensors, int8=True, open=open_graph)
+    bfloat16 = precision == "bfloat16"
+    if backend == "torch":
+        make = torch.embedding if architecture == "campplus" else torch.resnet34
+        return lambda tensors: make(tensors, device, bfloat16=bfloat16)
+    if backend == "mlx":
+        mlx.check(device)
+        build = mlx.embedding if architecture == "campplus" else mlx.resnet34
+        return lambda tensors: build(tensors, bfloat16=bfloat16)
+    open = _file_opener(backend, device, precision)
+    return lambda tensors: CamPlusPlus(tensors, open=open) if architecture == "campplus" else ResNet34(tensors, open)
+
+
+def weights_of(model: str | Path, kind: str, *, offline: bool = False) -> Path:
+    """The one file of weights that `model` names. Raises `UsageError`, `WeightsError`, `ExtraError`."""
     if str(model) in ELSEWHERE:
         raise WeightsError(ELSEWHERE[str(model)])
     entry = CATALOG.get(str(model))

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from diarist.core.protocols import EmbeddingSpec, SegmentationSpec
 from diarist.core.time import SAMPLE_RATE, Axis
 from diarist.core.types import Float32
-from diarist.errors import MissingError, UsageError, WeightsError
+from diarist.errors import MissingError, ModelFileError, UsageError
 from diarist.models.checks import check_chunks, check_features, check_weights
+from diarist.models.graph import Graph
 from diarist.stages.powerset import MAX_LOCAL
 
 PYANNOTE_FRAMES = Axis(size=991, step=270)
@@ -27,12 +28,16 @@ _PROBE = 10 * SAMPLE_RATE
 MOST_FBANK = 1000  # frames of features that a network with weights runs on: a chunk
 
 
-class Session(Protocol):
-    """What runs a graph: ONNX Runtime's session, or another runtime behind the same methods."""
+class Runner(Protocol):
+    """What runs a graph of ours."""
 
     def run(self, names: Sequence[str] | None, feed: Mapping[str, NDArray[Any]]) -> list[Any]:
         """Inputs by name to the outputs of those names, in order."""
         ...
+
+
+class Session(Runner, Protocol):
+    """What runs an ONNX file too: ONNX Runtime's session, or another runtime behind the same methods."""
 
     def get_inputs(self) -> list[Any]:
         """What goes in: each has a `name`, a `shape` and a `type`."""
@@ -47,8 +52,11 @@ class Session(Protocol):
         ...
 
 
-Open = Callable[[bytes | Path], Session]
-"""Makes a session of a graph's bytes, or of a file."""
+Open = Callable[[bytes | Path | Graph], Session]
+"""Makes a session of a graph, of its bytes, or of a file."""
+
+OpenGraph = Callable[[Graph], Runner]
+"""Makes of a graph what runs it."""
 
 PROVIDERS: Mapping[str, tuple[str, str]] = {
     "cpu": ("CPUExecutionProvider", "onnxruntime"),
@@ -77,9 +85,9 @@ def opener(device: str = "auto") -> Open:
 
 
 def session(
-    model: bytes | Path, *, provider: str = "CPUExecutionProvider", number: int = 0
+    model: bytes | Path | Graph, *, provider: str = "CPUExecutionProvider", number: int = 0
 ) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session for a file, or for the bytes of one, on the device `number` of a provider.
+    """An ONNX Runtime session for a file, for the bytes of one, or for a graph, on the device `number` of a provider.
 
     Raises `WeightsError` where it is not a model, `MissingError` where the provider does not start.
     """
@@ -90,6 +98,7 @@ def session(
     options.log_severity_level = 3  # errors only
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    model = model.serialize() if isinstance(model, Graph) else model
     source = model if isinstance(model, bytes) else str(model)
     cpu = "CPUExecutionProvider"
     providers = [cpu] if provider == cpu else [(provider, {"device_id": number} if "CUDA" in provider else {}), cpu]
@@ -98,8 +107,8 @@ def session(
     except Exception as error:  # the classes of onnxruntime's errors are private, and differ between versions
         reason = str(error).strip().splitlines()[0][:200]
         if isinstance(model, bytes):
-            raise WeightsError(f"the checkpoint does not make a network that can be run ({reason})") from error
-        raise WeightsError(f"'{model}' is not an ONNX model that can be run ({reason})") from error
+            raise ModelFileError(f"the checkpoint does not make a network that can be run ({reason})") from error
+        raise ModelFileError(f"'{model}' is not an ONNX model that can be run ({reason})") from error
     if provider not in made.get_providers():  # it goes on without, and says so on standard error only
         raise MissingError(f"ONNX Runtime could not start {provider}: its libraries (CUDA and cuDNN) are not found")
     return made
@@ -117,7 +126,7 @@ class OnnxSegmentation:
         self._session = open(path)
         self._input, self._output = _only(self._session, path)
         if len(self._input.shape) != 3 or len(self._output.shape or [0] * 3) != 3:
-            raise WeightsError(
+            raise ModelFileError(
                 f"'{path}' is not a segmentation network: its input must be (batch, 1, num_samples) and its output "
                 f"(batch, num_frames, num_classes), not {self._input.shape} and {self._output.shape}"
             )
@@ -137,14 +146,16 @@ class OnnxSegmentation:
         said = self._session.get_modelmeta().custom_metadata_map
         number = {key: int(value) for key, value in said.items() if value.strip().isdigit()}
         if number.get("sample_rate", SAMPLE_RATE) != SAMPLE_RATE:
-            raise WeightsError(f"'{path}' takes sound at {number['sample_rate']} Hz: only {SAMPLE_RATE} Hz is offered")
+            raise ModelFileError(
+                f"'{path}' takes sound at {number['sample_rate']} Hz: only {SAMPLE_RATE} Hz is offered"
+            )
         fixed = self._input.shape[2]
         chunk = number.get("window_size") or (fixed if isinstance(fixed, int) else _PROBE)
         scores = _tried(self._run, np.zeros(chunk, np.float32), path)
         if scores.ndim != 3 or not scores.size:
-            raise WeightsError(f"'{path}' must give (batch, num_frames, num_classes), but gives {scores.shape}")
+            raise ModelFileError(f"'{path}' must give (batch, num_frames, num_classes), but gives {scores.shape}")
         if np.isnan(scores).any():
-            raise WeightsError(f"'{path}' is damaged: what it answers to silence is not a number")
+            raise ModelFileError(f"'{path}' is damaged: what it answers to silence is not a number")
         step = number.get("receptive_field_shift") or _likely_step(chunk, scores.shape[1])
         size = number.get("receptive_field_size") or (PYANNOTE_FRAMES.size if step == PYANNOTE_FRAMES.step else step)
         num_local, most = _speakers(number, scores, path)
@@ -167,13 +178,13 @@ class OnnxEmbedding:
         self._input, self._weights, self._output = _features_and_weights(self._session, path)
         shape = self._input.shape
         if len(shape) != 3 or (isinstance(shape[2], int) and not 20 <= shape[2] <= 128):
-            raise WeightsError(
+            raise ModelFileError(
                 f"'{path}' is not an embedding network: its input must be (batch, num_fbank, 80), not {shape}"
             )
         num_mels = shape[2] if isinstance(shape[2], int) else 80
         probe = _tried(lambda value: self._run(value, np.ones(len(value), "f4")), np.zeros((200, num_mels), "f4"), path)
         if probe.ndim != 1:
-            raise WeightsError(f"'{path}' is not an embedding network: its output must be (batch, dimension)")
+            raise ModelFileError(f"'{path}' is not an embedding network: its output must be (batch, dimension)")
         self._together = self._weights is not None and len(self._weights.shape) == 3
         window, scale = self._sound(path)
         self.spec = EmbeddingSpec(
@@ -225,12 +236,12 @@ class OnnxEmbedding:
         """`(window, scale)` of the features."""
         said = self._session.get_modelmeta().custom_metadata_map
         if said.get("sample_rate", str(SAMPLE_RATE)) != str(SAMPLE_RATE):
-            raise WeightsError(f"'{path}' takes sound at {said['sample_rate']} Hz: only {SAMPLE_RATE} Hz is offered")
+            raise ModelFileError(f"'{path}' takes sound at {said['sample_rate']} Hz: only {SAMPLE_RATE} Hz is offered")
         wespeaker = said.get("framework", "wespeaker" if self._input.name == "feats" else "") == "wespeaker"
         scaled = said.get("normalize_samples", "0" if wespeaker else "1") == "0"
         window = said.get("window_type", "hamming" if wespeaker else "povey")
         if window not in ("povey", "hamming"):
-            raise WeightsError(f"'{path}' wants a window_type '{window}': only povey and hamming are offered")
+            raise ModelFileError(f"'{path}' wants a window_type '{window}': only povey and hamming are offered")
         return window, 32768.0 if scaled else 1.0
 
 
@@ -275,7 +286,7 @@ def _only(loaded: Session, path: Path) -> tuple[Any, Any]:
     inputs, outputs = loaded.get_inputs(), loaded.get_outputs()
     if len(inputs) != 1 or inputs[0].type != "tensor(float)":
         taken = ", ".join(f"{i.name} {i.type}" for i in inputs)
-        raise WeightsError(f"'{path}' must take one float32 input, but takes: {taken}")
+        raise ModelFileError(f"'{path}' must take one float32 input, but takes: {taken}")
     return inputs[0], outputs[0]
 
 
@@ -292,7 +303,7 @@ def _speakers(number: Mapping[str, int], scores: Float32, path: Path) -> tuple[i
     if "num_speakers" in number:
         num_local, most = number["num_speakers"], number.get("powerset_max_classes") or None
         if num_classes != (sum(comb(num_local, k) for k in range(most + 1)) if most else num_local):
-            raise WeightsError(
+            raise ModelFileError(
                 f"'{path}' says {num_local} speakers, {most or 'all'} at once, for {num_classes} classes"
             )
     else:
@@ -302,12 +313,14 @@ def _speakers(number: Mapping[str, int], scores: Float32, path: Path) -> tuple[i
         elif scores.min() >= 0 and scores.max() <= 1:
             num_local, most = num_classes, None
         else:
-            raise WeightsError(
+            raise ModelFileError(
                 f"'{path}' does not say what its {num_classes} classes are: "
                 "set num_speakers and powerset_max_classes in its metadata"
             )
     if num_local > MAX_LOCAL:
-        raise WeightsError(f"'{path}' has {num_local} speakers in a chunk, more than the {MAX_LOCAL} that are possible")
+        raise ModelFileError(
+            f"'{path}' has {num_local} speakers in a chunk, more than the {MAX_LOCAL} that are possible"
+        )
     return num_local, most
 
 
@@ -317,4 +330,4 @@ def _tried(run: Callable[[Float32], Float32], value: Float32, path: Path) -> Flo
         return run(value)
     except Exception as error:  # as in `session`
         reason = str(error).strip().splitlines()[0][:200]
-        raise WeightsError(f"'{path}' does not take an input of {value.shape} ({reason})") from error
+        raise ModelFileError(f"'{path}' does not take an input of {value.shape} ({reason})") from error

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarist.errors import ExtraError, UsageError, WeightsError
-from diarist.models.onnx import Open, Session
+from diarist.errors import ExtraError, ModelFileError, UsageError
+from diarist.models.graph import Graph
+from diarist.models.onnx import Open, OpenGraph, Session
 
 HINTS = {"float32": "f32", "int8": "f32", "bfloat16": "bf16"}
 """Arithmetic of what is float32 in a graph, by precision: of int8 networks, that is what is not in eight bits."""
@@ -70,6 +71,16 @@ def opener(device: str = "auto", precision: str = "float32") -> Open:
     return lambda model: _Session(model, place, HINTS[precision])
 
 
+def int8_opener(device: str = "auto") -> OpenGraph:
+    """What runs graphs in eight bits on a device, to the integers of ONNX Runtime, by `models.interpreter`: OpenVINO
+    reads none of their operators. Raises as `device_of`."""
+    place = device_of(device)
+
+    from diarist.models.nets.openvino.library import model_of
+
+    return lambda graph: _Session(model_of(graph), place, HINTS["int8"])
+
+
 @dataclass(frozen=True)
 class _Value:
     """An input or output, as ONNX Runtime describes one."""
@@ -85,21 +96,22 @@ class _Meta:
 
 
 class _Session(Session):
-    def __init__(self, model: bytes | Path, device: str, hint: str) -> None:
+    """Of an ONNX file, the bytes of one, a graph, or a model of OpenVINO's own."""
+
+    def __init__(self, model: Any, device: str, hint: str) -> None:
         core = _core()
         streams = min(os.cpu_count() or 1, _MOST_STREAMS)
         options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": hint}
         if device == "CPU":
             options |= {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams, "ENABLE_CPU_PINNING": False}
         try:
-            read = core.read_model(model if isinstance(model, bytes) else str(model))
-            self._compiled = core.compile_model(read, device, options)
+            self._compiled = core.compile_model(_read(core, model), device, options)
         except Exception as error:  # OpenVINO raises RuntimeError, and more of its own
             reason = _reason(error)
-            if isinstance(model, bytes):
-                raise WeightsError(f"OpenVINO cannot run this network ({reason})") from error
-            raise WeightsError(f"'{model}' is not an ONNX model that OpenVINO can run ({reason})") from error
-        self._path = None if isinstance(model, bytes) else model
+            if not isinstance(model, Path):
+                raise ModelFileError(f"OpenVINO cannot run this network ({reason})") from error
+            raise ModelFileError(f"'{model}' is not an ONNX model that OpenVINO can run ({reason})") from error
+        self._path = model if isinstance(model, Path) else None
         self._inputs = [_value(port) for port in self._compiled.inputs]
         self._outputs = [_value(port) for port in self._compiled.outputs]
         self._local = threading.local()
@@ -127,6 +139,12 @@ class _Session(Session):
         from diarist.models.onnx import session
 
         return session(self._path).get_modelmeta()
+
+
+def _read(core: Any, model: Any) -> Any:
+    if isinstance(model, (bytes, Graph)):
+        return core.read_model(model if isinstance(model, bytes) else model.serialize())
+    return core.read_model(str(model)) if isinstance(model, Path) else model
 
 
 def _value(port: Any) -> _Value:

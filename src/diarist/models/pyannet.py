@@ -12,7 +12,7 @@ from diarist.core.protocols import SegmentationSpec
 from diarist.core.types import Float32
 from diarist.models.checks import check_chunks, check_finite
 from diarist.models.nets import pyannet
-from diarist.models.onnx import Open, session
+from diarist.models.onnx import OpenGraph, session
 
 _SHARED = 8  # chunks that go through the filters together
 _BLOCK = 1000  # pooled values worked on at a time
@@ -28,7 +28,8 @@ class PyanNet:
 
     In float32 what a chunk gives does not depend on the other rows. With `int8`, the LSTM lays its states on a grid
     that four chunks share: rows 0-3, 4-7, ... of a batch; the same batch always gives the same bytes. Once `resized()`
-    for streams, rows go one by one there, so that no stream depends on another.
+    for streams, each row has its own there, so that no stream depends on another. What `open` makes is given `at_once`
+    such groups: ONNX Runtime one, since it knows no groups.
     """
 
     hop, reach = pyannet.HOP, pyannet.REACH  # value `i` of `pools()` is of samples `[i * hop, i * hop + reach)`
@@ -40,19 +41,20 @@ class PyanNet:
         int8: bool = False,
         spec: SegmentationSpec | None = None,
         together: int = _TOGETHER,
-        open: Open = session,
+        at_once: int = 1,
+        open: OpenGraph = session,
     ) -> None:
         self.spec = spec or pyannet.spec_of(tensors)
         powerset = self.spec.max_simultaneous is not None
         self._num_pooled = pyannet.num_pooled(self.spec.chunk)
-        self._filters = open(pyannet.filters_graph(tensors).serialize())
-        self._features = open(pyannet.features_graph(tensors, self._num_pooled, int8=int8).serialize())
-        self._scores = open(pyannet.scores_graph(tensors, int8=int8, powerset=powerset).serialize())
+        self._filters = open(pyannet.filters_graph(tensors))
+        self._features = open(pyannet.features_graph(tensors, self._num_pooled, int8=int8))
+        self._scores = open(pyannet.scores_graph(tensors, int8=int8, powerset=powerset, group=together))
         self._weight, self._bias = pyannet.scaling(tensors)
         filters = pyannet.sinc_filters(tensors)
         self._sums = filters[: len(filters) // 2].sum(axis=1, dtype=np.float64).astype(np.float32)  # of the even ones
         self._num_classes = len(tensors["classifier.bias"])
-        self._made_of, self._together = (tensors, int8, open), together
+        self._made_of, self._together, self._at_once = (tensors, int8, open), together, at_once
 
     def __call__(self, batch: Float32, pools: Iterable[Float32] | None = None) -> Float32:
         """`(batch, num_samples)` to scores `(batch, num_frames, num_classes)`: 160000 samples to 589 frames.
@@ -64,17 +66,23 @@ class PyanNet:
         batch = np.asarray(batch, dtype=np.float32)
         scores = np.empty((len(batch), self.spec.num_frames, self._num_classes), dtype=np.float32)
         pooled = iter(self._pools(batch) if pools is None else pools)
-        for first in range(0, len(batch), self._together):
-            group = batch[first : first + self._together]
-            features = np.concatenate([self._chunk(row, next(pooled)) for row in group], axis=1)
-            scores[first : first + self._together] = self._scores.run(["scores"], {"features": features})[0]
+        num = self._together * self._at_once
+        for first in range(0, len(batch), num):
+            rows = batch[first : first + num]
+            features = [self._chunk(row, next(pooled)) for row in rows]
+            if self._at_once > 1:  # whole groups: that a row is there again does not change their grid
+                features += features[-1:] * (-len(rows) % self._together)
+            found = self._scores.run(["scores"], {"features": np.concatenate(features, axis=1)})[0]
+            scores[first : first + num] = found[: len(rows)]
         return scores
 
     def resized(self, chunk: int) -> PyanNet:
         """The same network for streams, in chunks of another number of samples than it was trained on."""
         tensors, int8, open = self._made_of
         spec = dataclasses.replace(self.spec, chunk=chunk, num_frames=pyannet.FRAMES.count_inside(chunk))
-        return PyanNet(tensors, int8=int8, spec=spec, together=1 if int8 else _TOGETHER, open=open)
+        together = 1 if int8 else _TOGETHER
+        at_once = self._at_once * self._together // together if self._at_once > 1 else 1
+        return PyanNet(tensors, int8=int8, spec=spec, together=together, at_once=at_once, open=open)
 
     def try_out(self) -> None:
         """Run on silence; raises whatever is wrong."""

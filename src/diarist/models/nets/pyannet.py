@@ -136,10 +136,10 @@ def whole_graph(tensors: Tensors, *, int8: bool, powerset: bool, store: Store = 
     return graph
 
 
-def scores_graph(tensors: Tensors, *, int8: bool, powerset: bool = True) -> Graph:
+def scores_graph(tensors: Tensors, *, int8: bool, powerset: bool = True, group: int = 1) -> Graph:
     """Features `(num_frames, batch, 60)` to `scores` `(batch, num_frames, num_classes)`: log-probabilities of a
-    powerset, or probabilities of classes that know nothing of each other."""
-    graph = Graph("pyannet-scores")
+    powerset, or probabilities of classes that know nothing of each other; in eight bits `group` rows share a grid."""
+    graph = Graph("pyannet-scores", group=group)
     width = tensors["lstm.weight_ih_l0"].shape[1]
     x = graph.input("features", ("num_frames", "batch", width))
     graph.output(

@@ -1,0 +1,1 @@
+"""Our graphs as models of OpenVINO; imported only where OpenVINO is used."""
