@@ -136,7 +136,7 @@ def test_a_minimal_server(house, monkeypatch, capsys):
         with client.connect(f"ws://localhost:{port}") as connection:
             for start in range(0, len(SAMPLES), 8000):
                 connection.send((SAMPLES[start : start + 8000] * 32_767).astype("<i2").tobytes())
-            replies.append(connection.recv(timeout=10))
+            replies.append(connection.recv(timeout=60))
 
     opened = WebSocketServerSource.__init__
 

@@ -295,7 +295,7 @@ def test_a_flooding_writer_is_told_then_cut_and_nobody_else_feels_it():
         flooder, behind = asyncio.run(both(there.url))
     codes = [m.get("code") for m in flooder.messages if m["type"] in ("warning", "error")]
     assert codes == ["too_fast", "too_fast"] and flooder.socket.close_code == 4429
-    assert behind <= 1.0
+    assert behind <= 2.0  # without turns, the flood of a minute would come first
 
 
 def test_our_client_is_never_too_fast():
@@ -370,7 +370,7 @@ def test_a_slow_reader_is_told_then_cut_and_may_come_back_for_the_rest():
         slow.send('{"type": "end"}')
         for caller in asyncio.run(others(there.url)):
             same(caller.updates, alone(SHORT))
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while 'diarist_refusals_total{code="slow_reader"} 1.0' not in there.hub.metrics.text().decode():
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -395,7 +395,7 @@ def test_a_slow_reader_is_told_then_cut_and_may_come_back_for_the_rest():
         same(updates + asyncio.run(rest()), expected)
 
 
-def test_too_many_sessions_too_long_idle_and_no_hello():
+def test_too_many_sessions_and_too_long():
     async def go(url):
         async with call(url) as first, call(url) as second, call(url) as third:
             await first.hello()
@@ -405,23 +405,40 @@ def test_too_many_sessions_too_long_idle_and_no_hello():
             await first.send(SHORT[: 16_000 * 5])  # a second more than allowed
             assert await first.end() == 4413
             assert first.updates[-1]["session"]["duration"] == 4.0
-            await second.send(SHORT[:20_000])
-            assert await second.end() == 4408
-            assert second.updates[-1]["session"]["duration"] == 1.25
-        async with call(url) as silent:
-            assert await silent.end() == 4408
-            assert silent.messages[-1]["code"] == "hello_timeout"
 
-    with house(max_sessions=2, max_length=4.0, idle=0.7, hello_timeout=0.5) as there:
+    with house(max_sessions=2, max_length=4.0) as there:
         asyncio.run(go(there.url))
 
 
+def test_idle_and_no_hello():
+    async def idle(url):
+        async with call(url) as caller:
+            await caller.hello()
+            await caller.send(SHORT[:20_000], 20_000)
+            assert await caller.end() == 4408
+            assert caller.updates[-1]["session"]["duration"] == 1.25
+
+    async def silent(url):
+        async with call(url) as caller:
+            assert await caller.end() == 4408
+            assert caller.messages[-1]["code"] == "hello_timeout"
+
+    with house(idle=1.5) as there:
+        asyncio.run(idle(there.url))
+    with house(hello_timeout=0.5) as there:
+        asyncio.run(silent(there.url))
+
+
 def test_after_the_grace_time_a_session_is_gone_and_its_answer_is_written(tmp_path):
-    async def go(url):
+    async def gone(hub):
+        while hub.sessions:
+            await asyncio.sleep(0.01)
+
+    async def go(url, hub):
         async with call(url) as caller:
             welcome = await caller.hello(uri="../me")
             await caller.send(SHORT[:40_000])
-        await asyncio.sleep(0.8)
+        await gone(hub)
         async with call(url) as caller:
             assert (await caller.resume(welcome, 0))["code"] == "unknown_session"
             assert await caller.end() == 4404
@@ -429,7 +446,7 @@ def test_after_the_grace_time_a_session_is_gone_and_its_answer_is_written(tmp_pa
             assert (await caller.resume({**welcome, "secret": "no"}, 0))["code"] == "unknown_session"
 
     with house(grace=0.3, output=tmp_path) as there:
-        asyncio.run(go(there.url))
+        asyncio.run(asyncio.wait_for(go(there.url, there.hub), 60))
     (path,) = tmp_path.iterdir()
     assert path.name == "_.._me.rttm" and path.read_text().count("SPEAKER") == len(alone(SHORT[:40_000]).session)
 
@@ -644,7 +661,7 @@ class Process:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_has_every_session_get_its_answer(tmp_path, number):
-    server = Process(tmp_path, "--output", "out")
+    server = Process(tmp_path, "--output", "out", "--hello-timeout", "60")
 
     async def go():
         async with call(server.url) as caller, call(server.url) as lost, call(server.url) as mute:
@@ -653,10 +670,12 @@ def test_a_signal_has_every_session_get_its_answer(tmp_path, number):
             lost.socket.transport.abort()
             await caller.hello(uri="here")
             await caller.send(SHORT)
-            await asyncio.sleep(0.1)
+            while not caller.updates or caller.updates[-1]["until"] < len(SHORT) // 8000 / 2:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)  # for what is less than a step
             server.process.send_signal(number)
-            assert await caller.end() == 1012
-            assert await mute.end() == 1012
+            assert await caller.end(60) == 1012
+            assert await mute.end(60) == 1012
             return caller
 
     caller = asyncio.run(go())

@@ -143,7 +143,7 @@ def test_an_interrupt_stops_soon_and_leaves_nothing(shell, meeting, tmp_path):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, b"", b"diarist: interrupted\n")
-    assert time.monotonic() - begun < 4  # what had begun is finished; a dozen more were waiting
+    assert time.monotonic() - begun < 10  # what had begun is finished; a dozen more were waiting
     assert list((tmp_path / "made").iterdir()) == []
 
 

@@ -135,7 +135,7 @@ def test_published_figures_of_diart_on_voxconverse(system, published):
     references = read_rttm(DIART / "voxconverse_test_v0.0.2.rttm")
     hypotheses = read_rttm(DIART / system / "VoxConverse.rttm")
     assert references.keys() == hypotheses.keys() and len(references) == 232
-    begun = time.perf_counter()
+    begun = time.process_time()
     pooled = sum((score(references[uri], hypotheses[uri]) for uri in references), Errors())
     assert 100 * pooled.der == pytest.approx(published, abs=0.1)
-    assert time.perf_counter() - begun < 10  # measured: 0.3 s
+    assert time.process_time() - begun < 10  # measured: 0.3 s
