@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -24,6 +23,7 @@ from typing import Any, Protocol
 from diarist import __version__, formats
 from diarist.audio.decode import open_audio
 from diarist.core.config import fingerprint, nearest, to_dict, walk
+from diarist.core.digest import sha256
 from diarist.core.events import Event
 from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.core.types import Diarization
@@ -234,11 +234,7 @@ def model_marks(
 @lru_cache
 def _digest(path: Path, size: int, age: int) -> str:
     """The start of the SHA-256 of a file of that `size` and `age`."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()[:16]
+    return sha256(path)[:16]
 
 
 class Clock:
