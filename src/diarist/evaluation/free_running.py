@@ -18,6 +18,7 @@ from diarist.core.time import SAMPLE_RATE
 from diarist.core.types import Diarization, Float32, Turn
 from diarist.evaluation.score import Errors, score
 from diarist.pix2seq.data import FrontEnd, cropped, find_recordings
+from diarist.pix2seq.tokens import NOTHING
 from diarist.simulate.config import SimulationConfig
 from diarist.simulate.conversation import simulate
 from diarist.simulate.sources import Speech
@@ -103,18 +104,20 @@ class Judge:
         """The pooled errors of one set."""
         total = Errors()
         for first in range(0, len(held.features), BATCH):
-            part = held.features[first : first + BATCH]
-            for said, reference in zip(decoded(model, part), held.references[first : first + BATCH], strict=True):
+            features, references = held.features[first : first + BATCH], held.references[first : first + BATCH]
+            seconds = [reference.duration or 0.0 for reference in references]
+            for said, reference in zip(decoded(model, features, seconds), references, strict=True):
                 total += score(reference, said)
         return total
 
 
-def decoded(model: Pix2Seq, features: Sequence[Any]) -> list[Diarization]:
-    """Greedy answers for windows `(num_features, channels)` each."""
+def decoded(model: Pix2Seq, features: Sequence[Any], seconds: Sequence[float]) -> list[Diarization]:
+    """Greedy answers for windows `(num_features, channels)` of so many seconds each, after which nobody talks."""
     from diarist.pix2seq.generate import generate
 
     lengths = np.array([len(one) for one in features])
     padded = np.zeros((len(features), int(lengths.max()), features[0].shape[1]), dtype=features[0].dtype)
     for row, one in zip(padded, features, strict=True):
         row[: len(one)] = one
-    return [Diarization(written.turns) for written in generate(model, padded, lengths)]
+    given = [replace(NOTHING, until=end) for end in seconds]
+    return [Diarization(written.turns) for written in generate(model, padded, lengths, given=given)]

@@ -194,6 +194,16 @@ def test_no_codec(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         front_end(name)
 
 
+def test_a_codec_that_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise OSError("Could not load this library:\nlibtorchaudio.so")
+
+    monkeypatch.setattr(codec, "_Dac", broken)
+    monkeypatch.setitem(__import__("sys").modules, "encodec", None)
+    with pytest.raises(WeightsError, match=r"cannot be loaded: Could not load this library: libtorchaudio\.so"):
+        front_end("dac")
+
+
 def test_a_codec_without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     def download(model_type: str) -> None:
         raise OSError("no network")

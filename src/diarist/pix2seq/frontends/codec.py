@@ -71,15 +71,19 @@ class CodecFrontEnd(SoundFrontEnd):
 
 
 def find_codec(purpose: str) -> Codec:
-    """DAC, or else EnCodec. Raises `ExtraError` where neither is installed."""
-    try:
-        return _Dac()
-    except ImportError:
-        pass
-    try:
-        return _Encodec()
-    except ImportError as error:
-        raise ExtraError("descript-audio-codec", "codec", f"the front end '{purpose}'") from error
+    """DAC, or else EnCodec. Raises `ExtraError` where neither is installed, `WeightsError` where what is installed
+    cannot be loaded (both need a torchaudio made for the torch that is there)."""
+    broken: OSError | None = None
+    for codec in (_Dac, _Encodec):
+        try:
+            return codec()
+        except ImportError:
+            continue
+        except OSError as error:  # a shared library of theirs
+            broken = error
+    if broken is not None:
+        raise WeightsError(f"the codec that is installed cannot be loaded: {' '.join(str(broken).split())[:200]}")
+    raise ExtraError("descript-audio-codec", "codec", f"the front end '{purpose}'")
 
 
 class _Dac:
