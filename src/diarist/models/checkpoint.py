@@ -1,7 +1,8 @@
 """Weights in a file, whoever wrote it: which network they are of, and what the network takes and gives.
 
-A PyTorch checkpoint (with or without Lightning around it), safetensors (also in parts), or npz. What kind of file it is
-is read from its bytes, which network from its tensors. Where the file says what the network takes, it is believed.
+A PyTorch checkpoint (with or without Lightning around it), safetensors (also in parts), npz, or an ONNX file. What kind
+of file it is is read from its bytes, which network from its tensors. Where the file says what the network takes, it is
+believed.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from diarist.core.protocols import EmbeddingSpec, SegmentationSpec
 from diarist.core.time import SAMPLE_RATE
 from diarist.errors import ModelFileError, WeightsError
-from diarist.models import inert, npz, safetensors
+from diarist.models import inert, npz, onnx_source, safetensors
 from diarist.models.names import Architecture, known
 from diarist.models.nets import campplus, pyannet, resnet
 from diarist.models.torchfile import read_checkpoint
@@ -91,6 +92,8 @@ def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
             start = file.read(9)
     except OSError as error:
         raise ModelFileError(f"cannot read the checkpoint '{path}': {error.strerror}") from error
+    if path.suffix.lower() == ".onnx":
+        return onnx_source.read_tensors(path)
     if start[8:] == b"{" or path.suffix.lower() == ".safetensors":
         return safetensors.read(path)
     if path.suffix.lower() == ".npz" or (start[:2] == b"PK" and _is_npz(path)):

@@ -103,9 +103,10 @@ def convert(
 def described(source: str, *, kind: str = "", offline: bool = False) -> dict[str, str]:
     """What a model says of itself; of a checkpoint that says little, what its tensors show. Raises as `convert`."""
     path = _file(source, kind, offline)
-    if path.suffix.lower() == ".onnx":
+    if _is_onnx(path):
         said: dict[str, str] = session(path).get_modelmeta().custom_metadata_map
-        return dict(sorted(said.items()))
+        if said:
+            return dict(sorted(said.items()))
     found = read(path)
     held = sorted({str(np.dtype(tensor.dtype)) for tensor in read_tensors(path)[0].values() if tensor.ndim > 1})
     about = facts_of(found, source, found.said.get("dtype", "+".join(held)))
@@ -114,10 +115,11 @@ def described(source: str, *, kind: str = "", offline: bool = False) -> dict[str
 
 def open_source(source: str, *, kind: str = "", offline: bool = False) -> Checkpoint:
     """The weights that `source` names. Raises as `convert` does."""
-    path = _file(source, kind, offline)
-    if path.suffix.lower() == ".onnx":
-        raise UsageError(f"'{source}' is an ONNX file, which runs as it is: convert the checkpoint that it was made of")
-    return read(path)
+    return read(_file(source, kind, offline))
+
+
+def _is_onnx(path: Path) -> bool:
+    return path.suffix.lower() == ".onnx"
 
 
 def _file(source: str, kind: str, offline: bool) -> Path:
@@ -157,7 +159,10 @@ def _target(output: Path, to: str, dtype: str) -> Path:
 
 
 def _reference(found: Checkpoint) -> SegmentationModel | EmbeddingModel:
-    """The source in float32, once it has run; raises `WeightsError` for shapes that do not fit."""
+    """The source in float32, once it has run: an ONNX file as it is. Raises `WeightsError` for shapes that do not
+    fit."""
+    if _is_onnx(found.path):
+        return _onnx_model(found.path, found.kind)
     try:
         model: Any
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is refused in a line
@@ -203,7 +208,7 @@ def _tensors(found: Checkpoint, facts: Mapping[str, str], to: str, dtype: str, s
 def _candidate(path: Path, found: Checkpoint, to: str) -> tuple[SegmentationModel | EmbeddingModel, str]:
     """The model that was written, by the library that it is for where that is here, and what runs it."""
     if to == "onnx":
-        return (OnnxSegmentation(path) if found.kind == "segmentation" else OnnxEmbedding(path)), "onnx"
+        return _onnx_model(path, found.kind), "onnx"
     again = read(path)
     if importlib.util.find_spec(to) is None:
         return _reference(again), "onnx"
@@ -215,6 +220,10 @@ def _candidate(path: Path, found: Checkpoint, to: str) -> tuple[SegmentationMode
     if found.architecture == "campplus":
         return (torch.embedding(again.tensors, "cpu") if to == "torch" else mlx.embedding(again.tensors)), to
     return (torch.resnet34(again.tensors, "cpu") if to == "torch" else mlx.resnet34(again.tensors)), to
+
+
+def _onnx_model(path: Path, kind: str) -> SegmentationModel | EmbeddingModel:
+    return OnnxSegmentation(path) if kind == "segmentation" else OnnxEmbedding(path)
 
 
 def _difference(
@@ -234,14 +243,14 @@ def _difference(
         raise ModelFileError(f"the converted file would say {ours}, not {theirs}")
     sound = _sound(round(_SECONDS * theirs.sample_rate))
     features = remove_mean(fbank(sound, num_mels=theirs.num_mels, window=theirs.window, scale=theirs.scale))[None]
-    num_maps = -(-features.shape[1] // theirs.map_stride)
+    num_maps = -(-features.shape[1] // max(ours.map_stride, theirs.map_stride))
     weights = np.stack([np.arange(num_maps) % 4 < 2, np.arange(num_maps) >= num_maps // 3, np.ones(num_maps)])
     return _compared(*(_pooled(model, features, weights[None].astype(np.float32)) for model in (candidate, reference)))
 
 
 def _of_scores(candidate: Any, reference: Any) -> Difference:
     """Of what two segmentation networks make of one chunk."""
-    if not isinstance(candidate, OnnxSegmentation):  # which takes its own length only
+    if not any(isinstance(model, OnnxSegmentation) for model in (candidate, reference)):  # which has its own length
         candidate, reference = candidate.resized(_SHORT), reference.resized(_SHORT)
     batch = _sound(candidate.spec.chunk)[None]
     return _compared(candidate(batch), reference(batch))

@@ -181,9 +181,6 @@ def test_a_folder_with_both(tmp_path, source):
 
 
 def test_sources_that_are_none(tmp_path, source):
-    convert(source("resnet"), output=tmp_path / "a.onnx")
-    with pytest.raises(UsageError, match="is an ONNX file, which runs as it is"):
-        convert(str(tmp_path / "a.onnx"), output=tmp_path / "b")
     with pytest.raises(WeightsError, match="there is no model at"):
         convert(str(tmp_path / "gone.bin"), output=tmp_path / "b")
     (tmp_path / "empty").mkdir()
