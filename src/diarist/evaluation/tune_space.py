@@ -9,6 +9,7 @@ from typing import Any
 from diarist.core.config import nearest, replace_from, walk
 from diarist.errors import ConfigError, UsageError
 from diarist.evaluation.tune_evidence import HEARD
+from diarist.models.origin import origin
 from diarist.pipelines.cluster import PLDAS
 from diarist.pipelines.config import PipelineConfig
 from diarist.pipelines.endtoend_presets import EndToEndConfig
@@ -98,7 +99,7 @@ def used(base: Tuned) -> list[str]:
         joins = ["embedding.join"] if base.network.window else []
         return joins + [name for name, _, _ in walk(base) if name.startswith("turns.")]
     method = base.clustering.method
-    shipped = base.embedding.model in PLDAS  # without a PLDA, vbx falls back to a clustering that is not tuned
+    shipped = origin(base.embedding.model) in PLDAS  # without a PLDA, vbx falls back to a clustering that is not tuned
     inside = _USED.get(method, _VBX) if shipped or method in ("agglomerative", "nme-sc") else ()
     skipped = _THRESHOLDS if base.turns.count != "probability" else ()
     clustering = [f"clustering.{name}" for name in inside]

@@ -15,6 +15,7 @@ from diarist.core.protocols import Clusterer
 from diarist.core.types import Float32, Float64, Int64, SpeakerBounds
 from diarist.errors import ConfigError, WeightsError
 from diarist.models.hub import resolve
+from diarist.models.origin import origin
 from diarist.pipelines.config import ClusteringConfig, PipelineConfig
 from diarist.pipelines.frontend import Evidence
 from diarist.stages import agglomerative, spectral
@@ -132,7 +133,7 @@ def _inside(folder: Path, name: str) -> Path | None:
 
 
 def _clusterer(config: PipelineConfig, dimension: int) -> tuple[Clusterer, tuple[str, ...]]:
-    chosen, model = config.clustering, config.embedding.model
+    chosen, model = config.clustering, origin(config.embedding.model)
     if chosen.method == "nme-sc":
         return partial(_nme_sc, chosen), ()
     if chosen.method == "agglomerative":

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarist.core.types import Int64, SpeakerBounds
+from diarist.models.origin import origin
 from diarist.pipelines.cluster import PLDAS, Clustering, Clusters, chunk_plda, window_plda
 from diarist.pipelines.config import PipelineConfig
 from diarist.pipelines.frontend import Evidence
@@ -57,9 +58,10 @@ def _compared(config: PipelineConfig, evidence: Evidence) -> tuple[NDArray[Any],
         return rows, chosen.linkage, groups  # type: ignore[return-value]
     if chosen.method == "vbx":
         return rows[_takes_part(config, evidence)], "centroid", None
-    if config.embedding.model not in PLDAS:
+    model = origin(config.embedding.model)
+    if model not in PLDAS:
         return rows, "average", groups
-    plda = window_plda(config.embedding.model, chosen.calibration)
+    plda = window_plda(model, chosen.calibration)
     return plda.center(np.asarray(rows, np.float64)), "average", None
 
 
