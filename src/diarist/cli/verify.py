@@ -123,7 +123,8 @@ def _record(args: argparse.Namespace, ours: Diarizer) -> int:
 def _stored(args: argparse.Namespace) -> int:
     """Two runs that are stored, as they are; or both sides that the C++ port dumped into one folder."""
     from diarist.evaluation import runs
-    from diarist.evaluation.stagewise import FLOAT32, REDUCED, compare, same_arithmetic
+    from diarist.evaluation.blame import compare_stored
+    from diarist.evaluation.stagewise import compare
 
     if args.against is None and runs.sides(args.audio) != list(runs.SIDES):
         raise UsageError(f"'{args.audio}' is a folder: name the run to compare it with (--against DIR)")
@@ -134,7 +135,7 @@ def _stored(args: argparse.Namespace) -> int:
     dumped = "side" in own.facts
     if dumped != ("side" in other.facts):
         raise UsageError(f"'{args.audio}' and '{args.against}' are runs of different programs, with different stages")
-    report = compare(own, other, None, runs.DUMPS if dumped else FLOAT32 if same_arithmetic(own, other) else REDUCED)
+    report = compare(own, other, None, runs.DUMPS) if dumped else compare_stored(own, other)
     return _tell(args, report)
 
 
@@ -183,14 +184,7 @@ def _diarizer(args: argparse.Namespace, reference: Run | None) -> Diarizer:
         base = replace_from(presets.preset(name).config, facts.get("config", facts.get("changes", {})))
         return Diarizer(name, config=replace_from(base, changes), **runtime)
     config = presets.resolve(name, args.preset_file, changes)
-    alike = Diarizer(name, config=config, **runtime)
-    if args.against is None or args.precision or args.against_precision or _has_precision(changes):
-        return alike
-    backends = {alike.runtime.backend, args.against}
-    if reference is None and not backends <= {"onnx"} and "int8" in (_bits(config)):
-        _say(args, "both run in float32, since one has no int8: --precision int8 to compare eight bits with it")
-        return Diarizer(name, config=replace_from(config, _precisions("float32")), **runtime)
-    return alike
+    return Diarizer(name, config=config, **runtime)
 
 
 def _against(args: argparse.Namespace, ours: Diarizer) -> Diarizer:
@@ -226,14 +220,6 @@ def _here(ours: Diarizer, reference: Run | None) -> tuple[Diarizer, dict[str, st
 
 def _precisions(name: str) -> dict[str, str]:
     return {"segmentation.precision": name, "embedding.precision": name}
-
-
-def _has_precision(changes: Mapping[str, Any]) -> bool:
-    return bool(changes.keys() & _precisions("").keys())
-
-
-def _bits(config: PipelineConfig) -> tuple[str, str]:
-    return config.segmentation.precision, config.embedding.precision
 
 
 def _tell(args: argparse.Namespace, report: Report) -> int:

@@ -27,7 +27,7 @@ from diarist.core.events import Emitter, Hook
 from diarist.core.protocols import EmbeddingModel, EmbeddingSpec, SegmentationModel
 from diarist.core.time import Axis
 from diarist.core.types import Diarization, Float32, Float64, Int64, SpeakerBounds, Turn
-from diarist.models.torch import device_of
+from diarist.models.backends import arithmetic as run_in
 from diarist.pipelines.config import PipelineConfig
 from diarist.pipelines.decode import stitch, turns_of
 from diarist.pipelines.frontend import Evidence, Listener
@@ -160,12 +160,8 @@ def record(
 def arithmetic(diarizer: Diarizer) -> list[str]:
     """How many bits the segmentation and the embedding network run in: `int8`, `bfloat16` or `float32`."""
     config, runtime = diarizer.config, diarizer.runtime
-    if runtime.backend == "torch":
-        on_cuda = runtime.device.startswith("cuda") or (runtime.device == "auto" and device_of("auto").type == "cuda")
-        return ["bfloat16" if on_cuda else "float32", "float32"]
-    said = [config.segmentation.precision, config.embedding.precision]
-    eight = runtime.backend == "onnx" and runtime.device in ("auto", "cpu")
-    return ["float32" if runtime.backend == "mlx" or (name == "int8" and not eight) else name for name in said]
+    said = (config.segmentation.precision, config.embedding.precision)
+    return [run_in(runtime.backend, runtime.device, precision) for precision in said]
 
 
 class _Sound:
