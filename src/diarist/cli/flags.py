@@ -49,6 +49,13 @@ def add_config(
         )
 
 
+def add_bounds(group: Any) -> None:
+    """How many speakers there are, as far as it is known."""
+    group.add_argument("--num-speakers", type=int, metavar="N", help="exactly so many")
+    group.add_argument("--min-speakers", type=int, metavar="N", help="at least so many")
+    group.add_argument("--max-speakers", type=int, metavar="N", help="at most so many")
+
+
 def flag_of(name: str) -> str:
     """The flag of a leaf: `--turns-min-duration-on` of `turns.min_duration_on`."""
     return "--" + name.replace(".", "-").replace("_", "-")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from diarist.cli.engine_flags import add_answers, add_engines, add_speech, diarizer_of
 from diarist.cli.engine_jobs import Job, jobs_of
-from diarist.cli.flags import add_config
+from diarist.cli.flags import add_bounds, add_config
 from diarist.cli.naming import add_gallery, namer_of, render_names, sort_out
 from diarist.core.config import dump_toml, to_dict
 from diarist.engines import engine
@@ -39,9 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("audio", nargs="*", metavar="AUDIO", help="recordings or folders of them; - is standard input")
     add_engines(parser)
     speakers = parser.add_argument_group("speakers")
-    speakers.add_argument("--num-speakers", type=int, metavar="N", help="exactly so many")
-    speakers.add_argument("--min-speakers", type=int, metavar="N", help="at least so many")
-    speakers.add_argument("--max-speakers", type=int, metavar="N", help="at most so many")
+    add_bounds(speakers)
     speakers.add_argument(
         "--channels-are-speakers", action="store_true", help="each channel of the recording is one speaker"
     )

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diarist.cli.flags import add_config, given
+from diarist.cli.flags import add_bounds, add_config, given
 from diarist.errors import DiaristError, UsageError
 from diarist.pipelines import presets
 from diarist.pipelines.config import PipelineConfig, RuntimeConfig
@@ -57,9 +57,7 @@ def add_diarization(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("turns of a recording (see `diarist run`)")
     group.add_argument("--preset", default=presets.DEFAULT, metavar="NAME", help=f"default {presets.DEFAULT}")
     group.add_argument("--preset-file", metavar="FILE", help="a TOML or JSON file of values on top of the preset")
-    group.add_argument("--num-speakers", type=int, metavar="N", help="exactly so many")
-    group.add_argument("--min-speakers", type=int, metavar="N", help="at least so many")
-    group.add_argument("--max-speakers", type=int, metavar="N", help="at most so many")
+    add_bounds(group)
     add_config(parser, "speed", RuntimeConfig())
 
 

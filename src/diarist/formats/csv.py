@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 
 from diarist.core.types import Diarization, Turn
 from diarist.errors import FormatError
@@ -31,24 +32,29 @@ def loads(text: str, *, name: str = NO_NAME) -> list[Diarization]:
     Columns may come in any order, parted by comma, semicolon or tab; `start`, `end` and `speaker` must be there, others
     are passed over. Raises `FormatError` with `name:line`.
     """
-    text = text.removeprefix("\ufeff")
-    header = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count), strict=True)
     recordings: dict[str, list[Turn]] = {}
     columns: dict[str, int] = {}
+    for place, row in rows(text, name):
+        if not columns:
+            columns = _columns(place, row)
+            continue
+        uri, turns = _row(place, row, columns, uri_of(name))
+        recordings.setdefault(uri, []).extend(turns)
+    return [Diarization(tuple(turns), uri) for uri, turns in recordings.items()]
+
+
+def rows(text: str, name: str) -> Iterator[tuple[Place, list[str]]]:
+    """The rows of a table that are not blank, and where they stand; the first one says what parts its columns: commas,
+    semicolons or tabs. Raises `FormatError` with `name:line`."""
+    text = text.removeprefix("\ufeff")
+    header = text.lstrip("\r\n").partition("\n")[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count), strict=True)
     try:
         for row in reader:
-            place = Place(name, reader.line_num)
-            if not any(field.strip() for field in row):
-                continue
-            if not columns:
-                columns = _columns(place, row)
-                continue
-            uri, turns = _row(place, row, columns, uri_of(name))
-            recordings.setdefault(uri, []).extend(turns)
+            if any(field.strip() for field in row):
+                yield Place(name, reader.line_num), row
     except csv.Error as error:
-        raise FormatError(f"{name}:{reader.line_num}: {error}") from error
-    return [Diarization(tuple(turns), uri) for uri, turns in recordings.items()]
+        raise FormatError(f"{name}:{reader.line_num}: {error} (is a quotation mark left open?)") from error
 
 
 def _columns(place: Place, row: list[str]) -> dict[str, int]:

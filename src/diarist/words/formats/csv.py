@@ -6,7 +6,7 @@ import csv
 import io
 
 from diarist.core.types import Transcript, Word
-from diarist.errors import FormatError
+from diarist.formats.csv import rows
 from diarist.formats.fields import NO_NAME, Place, uri_of
 from diarist.words.formats.fields import ordered, share_of, speaker_of, time_of
 from diarist.words.utterances import group, in_order, spoken_words
@@ -42,23 +42,14 @@ def loads(text: str, *, name: str = NO_NAME) -> list[Transcript]:
     Columns may come in any order, parted by comma, semicolon or tab; there must be one of words, others are passed
     over. Raises `FormatError` with `name:line`.
     """
-    text = text.removeprefix("\ufeff")
-    header = text.lstrip("\r\n").partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count), strict=True)
     recordings: dict[str, list[Word]] = {}
     columns: dict[str, int] = {}
-    try:
-        for row in reader:
-            place = Place(name, reader.line_num)
-            if not any(field.strip() for field in row):
-                continue
-            if not columns:
-                columns = _columns(place, row)
-                continue
-            values = {column: row[index].strip() for column, index in columns.items() if index < len(row)}
-            recordings.setdefault(values.get("uri") or uri_of(name), []).append(_word(place, values))
-    except csv.Error as error:
-        raise FormatError(f"{name}:{reader.line_num}: {error} (is a quotation mark left open?)") from error
+    for place, row in rows(text, name):
+        if not columns:
+            columns = _columns(place, row)
+            continue
+        values = {column: row[index].strip() for column, index in columns.items() if index < len(row)}
+        recordings.setdefault(values.get("uri") or uri_of(name), []).append(_word(place, values))
     return [Transcript(group(words), uri) for uri, words in recordings.items()]
 
 
