@@ -106,6 +106,8 @@ class Examples:
     def __getitem__(self, number: int) -> Example:
         """Example `number`."""
         rng = np.random.default_rng([self.seed, 2, number])
+        plain = bool(self.config.plain) and number >= self.config.plain
+        spliced, recast_share = (0.0, 0.0) if plain else (self.config.spliced, self.config.recast)
         while True:
             real = bool(self.recordings) and rng.random() < self.config.real
             made = self.num_made(number)
@@ -114,10 +116,10 @@ class Examples:
                 parts = self.recording(int(rng.integers(len(self.recordings))), int(rng.integers(VARIANTS)))
             else:
                 parts = self.conversation(int(rng.integers(oldest, made)))
-            example = self._cut(parts[int(rng.integers(len(parts)))], self._length(rng), rng)
-            if not real and rng.random() < self.config.spliced:
+            example = self._cut(parts[int(rng.integers(len(parts)))], self._length(rng), rng, recast_share)
+            if not real and rng.random() < spliced:
                 after = self.conversation(int(rng.integers(oldest, made)))
-                example = self._spliced(example, after[int(rng.integers(len(after)))], rng)
+                example = self._spliced(example, after[int(rng.integers(len(after)))], rng, recast_share)
             if len({turn.speaker for turn in example.turns}) <= self.model.num_speakers:
                 return example
 
@@ -190,14 +192,14 @@ class Examples:
             return round(longest * SAMPLE_RATE)
         return round(float(rng.uniform(min(self.config.min_seconds, longest), longest)) * SAMPLE_RATE)
 
-    def _cut(self, part: Part, length: int, rng: np.random.Generator) -> Example:
+    def _cut(self, part: Part, length: int, rng: np.random.Generator, recast_share: float) -> Example:
         """A window of a part, at random, played faster or slower."""
         low, high = self.config.tempo[0], self.config.tempo[-1]
         speed = math.exp(rng.uniform(math.log(low), math.log(high))) if rng.random() < 0.8 else 1.0
         length = min(length, int(part.num_samples / speed))
         start = int(rng.integers(part.num_samples - int(length * speed) + 1))
         seconds = length / SAMPLE_RATE
-        if part.means is not None and rng.random() < self.config.recast:
+        if part.means is not None and rng.random() < recast_share:
             heard, given = recast.recast(part.heard, part.turns, part.means, rng, by_speaker=part.prompted)
             part = replace(part, heard=dict(heard), turns=given)
         turns = cropped(part.turns, start / SAMPLE_RATE, min(seconds, self.model.max_seconds) * speed)
@@ -205,13 +207,13 @@ class Examples:
         heard = self.front.window(part.heard, start, length, Disturbance(rng, self.config.voice_noise, speed))
         return Example(heard, moved, seconds)
 
-    def _spliced(self, before: Example, part: Part, rng: np.random.Generator) -> Example:
+    def _spliced(self, before: Example, part: Part, rng: np.random.Generator, recast_share: float) -> Example:
         """The beginning of an example, and then another conversation."""
         num = len(before.features)
         first = int(rng.integers(num // 4, num - num // 4)) if num >= 4 else num
         at = first * before.seconds / num
         left = round((before.seconds - at) * SAMPLE_RATE)
-        after = self._cut(part, left, rng)
+        after = self._cut(part, left, rng, recast_share)
         turns = [replace(t, start=t.start + at, end=t.end + at) for t in after.turns]
         sound = np.concatenate([before.features[:first], after.features[: num - first]])
         return Example(sound, tuple(sorted([*cropped(before.turns, 0.0, at), *turns])), at + after.seconds)
@@ -219,7 +221,15 @@ class Examples:
     def _mark(self) -> str:
         """A name for all that changes what is kept."""
         drawn = {"reuse": 1, "first": 1, "most": 0, "recent": 0, "cache": "", "real": 0.0}
-        cut = {"shorter": 0.0, "min_seconds": 1.0, "tempo": (1.0,), "spliced": 0.0, "voice_noise": 0.0, "recast": 0.0}
+        cut = {
+            "shorter": 0.0,
+            "min_seconds": 1.0,
+            "tempo": (1.0,),
+            "spliced": 0.0,
+            "voice_noise": 0.0,
+            "recast": 0.0,
+            "plain": 0,
+        }
         kept: Any = replace(self.config, **drawn, **cut)  # type: ignore[arg-type]
         heard = {"front": self.front.name, "around": self.model.around}
         where = {"seed": self.seed, "seconds": self.model.max_seconds, **heard}

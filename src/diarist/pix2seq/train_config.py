@@ -72,6 +72,9 @@ class DataConfig:
     recast: float = option(
         0.0, "share of the examples whose turns are given to people made up for it (frames)", low=0.0, high=1.0
     )
+    plain: int = option(
+        0, "examples from this number on are neither recast nor spliced, as what is judged; 0 for none", low=0
+    )
     voice_noise: float = option(
         0.3, "what is added to voices (frames), in units of the PLDA's noise", low=0.0, high=10.0
     )

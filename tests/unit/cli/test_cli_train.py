@@ -13,6 +13,15 @@ from diarist.pix2seq.config import Config
 NAMES = ["frames", "medium_mel", "simple_no_ints_mel", "simple_no_ints_dac_codes", "simple_no_ints_z"]
 
 
+def voices(folder: Path) -> None:
+    """Eight speakers, each a tone in bursts."""
+    for k in range(8):
+        time = np.arange(6 * 16_000) / 16_000
+        sound = 0.3 * np.sin(2 * np.pi * 200 * (k + 1) * time) * (np.sin(2 * np.pi * 0.4 * time) > -0.6)
+        (folder / f"v{k}").mkdir(parents=True)
+        soundfile.write(folder / f"v{k}/a.wav", sound, 16_000)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_configurations_by_name(name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["train", name, "--show-config", "--set", "train.lr=3e-4", "--speech", "here", "--keep", "7"]) == 0
@@ -45,11 +54,7 @@ def test_a_typo_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_a_dev_run_goes_through_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("safetensors")
-    for k in range(8):
-        time = np.arange(6 * 16_000) / 16_000
-        sound = 0.3 * np.sin(2 * np.pi * 200 * (k + 1) * time) * (np.sin(2 * np.pi * 0.4 * time) > -0.6)
-        (tmp_path / f"s/v{k}").mkdir(parents=True)
-        soundfile.write(tmp_path / f"s/v{k}/a.wav", sound, 16_000)
+    voices(tmp_path / "s")
     sizes = ["model.max_seconds=6", "data.conversation=[12,12]", "train.steps=2", "train.warmup=1", "train.log_every=1"]
     judged = [
         "train.evaluate_every=2",
@@ -69,3 +74,17 @@ def test_a_dev_run_goes_through_everything(tmp_path: Path, capsys: pytest.Captur
     assert {"config.toml", "log.jsonl", "model.safetensors", "step_00000002.pt", "cache"} <= made
     assert main([*command, *few, *changes]) == 2
     assert "--resume" in capsys.readouterr().err
+
+
+def test_processes_share_out_the_conversations_to_prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    voices(tmp_path / "s")
+    few = ["--set", "data.speakers=[2,2]", "--set", "data.conversation=[12,12]", "--set", "data.prompted=0"]
+    command = ["train", "simple_no_ints_mel", "--speech", str(tmp_path / "s"), "--output", str(tmp_path / "o"), *few]
+    made = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        assert main([*command, "--prepare", "5"]) == 0
+        made.append(sorted(int(path.stem.rpartition("-")[2]) for path in (tmp_path / "o/cache").rglob("*.npz")))
+    assert made == [[0, 2, 4], [0, 1, 2, 3, 4]]

@@ -79,6 +79,13 @@ def test_what_is_heard_once_serves_any_way_of_cutting_it(config: DataConfig, tmp
         again[0]
 
 
+def test_the_last_examples_are_plain(config: DataConfig, tmp_path: Path) -> None:
+    never = examples(replace(config, spliced=0.0), tmp_path)
+    mixed = examples(replace(config, spliced=1.0, plain=5), tmp_path)
+    for number in range(8):
+        assert (mixed[number].turns == never[number].turns) is (number >= 5)
+
+
 def test_more_conversations_as_it_goes_on(config: DataConfig, tmp_path: Path) -> None:
     made = examples(replace(config, first=4, reuse=10, most=6), tmp_path)
     assert [made.num_made(n) for n in (0, 9, 10, 25, 1000)] == [4, 4, 5, 6, 6]
