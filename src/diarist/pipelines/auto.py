@@ -48,7 +48,7 @@ class AutoDiarizer(Method[AutoConfig]):
     """The engine `auto`: reusable, and safe to call from several threads at once.
 
     `clustering`, `counting` and `end_to_end` are diarizers to use in place of those that the configuration names. The
-    rest is as in `diarist.Diarizer`.
+    rest is as in `diarist.Diarizer`. `extra["router"]` of an answer says which engine gave it, and why.
     """
 
     def __init__(
@@ -83,32 +83,16 @@ class AutoDiarizer(Method[AutoConfig]):
         """Sixteen digits that change with anything that changes the answer."""
         return fingerprint(self.config, self.clustering.config, self.counting.config, self.end_to_end.config)
 
-    def __call__(
-        self,
-        audio: AudioSource,
-        *,
-        num_speakers: int | None = None,
-        min_speakers: int | None = None,
-        max_speakers: int | None = None,
-        sample_rate: int | None = None,
-        uri: str | None = None,
-        hooks: Sequence[Hook] = (),
+    def _answer(
+        self, audio: AudioSource, bounds: SpeakerBounds, sample_rate: int | None, uri: str | None, hooks: Sequence[Hook]
     ) -> Diarization:
-        """Diarize a file, bytes, a binary stream or an array with the engine that fits; `extra["router"]` says which,
-        and why. Raises as `diarist.Diarizer`."""
-        bounds = SpeakerBounds.of(num_speakers, min_speakers, max_speakers)
-        limits = {"num_speakers": num_speakers, "min_speakers": min_speakers, "max_speakers": max_speakers}
         with several_times(audio, uri) as (kept, name):  # it is counted, and then heard
-            return self._routed(kept, bounds, {**limits, "sample_rate": sample_rate, "uri": name}, hooks)
-
-    def _routed(
-        self, audio: AudioSource, bounds: SpeakerBounds, given: dict[str, Any], hooks: Sequence[Hook]
-    ) -> Diarization:
-        emitter = Emitter((*self.hooks, *hooks), given["uri"] or "")
-        with emitter.stage("counting"):
-            route = self.route(audio, bounds, sample_rate=given["sample_rate"], hooks=(*self.hooks, *hooks))
-        chosen = self.clustering if route.engine == "clustering" else self.end_to_end
-        result = chosen(audio, hooks=(*self.hooks, *hooks), **given)
+            emitter = Emitter(hooks, name or "")
+            with emitter.stage("counting"):
+                route = self.route(kept, bounds, sample_rate=sample_rate, hooks=hooks)
+            chosen = self.clustering if route.engine == "clustering" else self.end_to_end
+            limits = {"min_speakers": bounds.least, "max_speakers": bounds.most}
+            result = chosen(kept, sample_rate=sample_rate, uri=name, hooks=hooks, **limits)
         told = {name: value for name, value in dataclasses.asdict(route).items() if value is not None}
         timings = {"counting": round(emitter.timings["counting"], 3), **result.extra["timings"]}
         extra = {**result.extra, "router": told, "fingerprint": self.fingerprint, "timings": timings}

@@ -52,24 +52,6 @@ class Method(ABC, Generic[Config]):
             "timings": {name: round(seconds, 3) for name, seconds in emitter.timings.items()},
         }
 
-    @abstractmethod
-    def __call__(
-        self,
-        audio: AudioSource,
-        *,
-        num_speakers: int | None = None,
-        min_speakers: int | None = None,
-        max_speakers: int | None = None,
-        sample_rate: int | None = None,
-        uri: str | None = None,
-        hooks: Sequence[Hook] = (),
-    ) -> Diarization:
-        """Who spoke when, as `diarist.Diarizer` has it. Raises `DiaristError`."""
-
-
-class Reading(Method[Config]):
-    """A method that goes through a recording once, as it is read."""
-
     def __call__(
         self,
         audio: AudioSource,
@@ -88,8 +70,23 @@ class Reading(Method[Config]):
         impossible bounds, `MissingError` for weights that are not there.
         """
         bounds = SpeakerBounds.of(num_speakers, min_speakers, max_speakers)
+        return self._answer(audio, bounds, sample_rate, uri, (*self.hooks, *hooks))
+
+    @abstractmethod
+    def _answer(
+        self, audio: AudioSource, bounds: SpeakerBounds, sample_rate: int | None, uri: str | None, hooks: Sequence[Hook]
+    ) -> Diarization:
+        """Who spoke when; `hooks` are all that there are. Raises as a call."""
+
+
+class Reading(Method[Config]):
+    """A method that goes through a recording once, as it is read."""
+
+    def _answer(
+        self, audio: AudioSource, bounds: SpeakerBounds, sample_rate: int | None, uri: str | None, hooks: Sequence[Hook]
+    ) -> Diarization:
         with open_audio(audio, sample_rate=sample_rate, uri=uri) as reader:
-            return self._run(reader, bounds, (*self.hooks, *hooks))
+            return self._run(reader, bounds, hooks)
 
     @abstractmethod
     def _run(self, reader: AudioReader, bounds: SpeakerBounds, hooks: Sequence[Hook]) -> Diarization:

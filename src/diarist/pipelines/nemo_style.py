@@ -53,6 +53,22 @@ class _Models:
     pool: ThreadPoolExecutor
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What of a recording counts, in seconds: `duration` from `offset` on; stretches `(num, 2)` of its `speech`, in
+    place of what a model hears, and of its `regions`, outside of which there are no turns."""
+
+    speech: Float64 | None = None
+    regions: Float64 | None = None
+    offset: float = 0.0
+    duration: float | None = None
+
+    def samples(self, total: int) -> tuple[int, int]:
+        """The first sample of so many, and the one past the last."""
+        first = round(self.offset * SAMPLE_RATE)
+        return first, total if self.duration is None else min(total, first + round(self.duration * SAMPLE_RATE))
+
+
 class NemoStyleDiarizer(Method[NemoStyleConfig]):
     """The `nemo-style` engine: reusable, and safe to call from several threads at once.
 
@@ -106,30 +122,40 @@ class NemoStyleDiarizer(Method[NemoStyleConfig]):
         recording is heard; times are those of the whole. Raises as `diarist.Diarizer`.
         """
         bounds = SpeakerBounds.of(num_speakers, min_speakers, max_speakers)
-        if self.config.clustering.oracle_num_speakers and bounds.exact is None:
-            raise UsageError("oracle_num_speakers asks for a count that is known: give num_speakers")
         for name, seconds in (("offset", offset), ("duration", 0.0 if duration is None else duration)):
             if not (isinstance(seconds, (int, float)) and math.isfinite(seconds) and seconds >= 0):
                 raise UsageError(f"{name} must be seconds, 0 or more, not {seconds!r}")
-        given = None if speech is None else spans_of(speech)
-        emitter_hooks = (*self.hooks, *hooks)
+        stretches = [None if spans is None else spans_of(spans) for spans in (speech, regions)]
+        part = _Part(stretches[0], stretches[1], offset, duration)
+        return self._answer(audio, bounds, sample_rate, uri, (*self.hooks, *hooks), part)
+
+    def _answer(
+        self,
+        audio: AudioSource,
+        bounds: SpeakerBounds,
+        sample_rate: int | None,
+        uri: str | None,
+        hooks: Sequence[Hook],
+        part: _Part | None = None,
+    ) -> Diarization:
+        part = part or _Part()
+        if self.config.clustering.oracle_num_speakers and bounds.exact is None:
+            raise UsageError("oracle_num_speakers asks for a count that is known: give num_speakers")
         with open_audio(audio, sample_rate=sample_rate, uri=uri) as reader:
-            emitter = Emitter(emitter_hooks, reader.uri)
+            emitter = Emitter(hooks, reader.uri)
             with emitter.stage("models"):
-                models = self._loaded(hears=given is None)
+                models = self._loaded(hears=part.speech is None)
             with emitter.stage("reading"):
                 samples = np.concatenate([np.zeros(0, np.float32), *reader.blocks()])
             uri, warnings = reader.uri, reader.warnings
         length = len(samples) / SAMPLE_RATE
-        first = round(offset * SAMPLE_RATE)
-        last = len(samples) if duration is None else min(len(samples), first + round(duration * SAMPLE_RATE))
+        first, last = part.samples(len(samples))
         if first > 0 and first >= len(samples):
-            warnings.append(f"the part asked for begins at {offset:g} s, and the recording has {length:.3f} s")
-        part = samples[first:last]
-        limits = None if regions is None else spans_of(regions) - offset
-        given = None if given is None else given - offset
+            warnings.append(f"the part asked for begins at {part.offset:g} s, and the recording has {length:.3f} s")
+        given = None if part.speech is None else part.speech - part.offset
+        limits = None if part.regions is None else part.regions - part.offset
         with single_threaded_algebra():
-            answer = _Session(self.config, models, part, emitter)(bounds, given, limits)
+            answer = _Session(self.config, models, samples[first:last], emitter)(bounds, given, limits)
         return self._diarization(answer, bounds, uri, length, first / SAMPLE_RATE, warnings, emitter)
 
     def _diarization(
