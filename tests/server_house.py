@@ -57,6 +57,8 @@ def house(
     certificate: tuple[Path, Path] | tuple[None, None] = (None, None),
     segmentation: Any = None,
     fixed: bool = False,
+    method: Any = None,
+    engine: str = "clustering",
     on_hub: Callable[[Any], None] = lambda hub: None,
     **limits: Any,
 ) -> Iterator[House]:
@@ -66,11 +68,13 @@ def house(
     from diarist.server.hub import Hub
     from diarist.server.limits import Limits
     from diarist.server.metrics import Metrics
+    from diarist.server.recordings import Recordings
     from diarist.server.serving import Server, listen
 
     engines = Engines(CONFIG, fixed=fixed, segmentation=segmentation or ToySegmentation(), embedding=ToyEmbedding())
     engines.load()
-    hub = Hub(engines, Limits(**limits), Metrics(), num_workers=2, output=output)
+    recordings = None if method is None else Recordings(method, engine, Limits(**limits))
+    hub = Hub(engines, Limits(**limits), Metrics(), num_workers=2, output=output, recordings=recordings)
     on_hub(hub)
     server = Server(hub, Access(token, origins), certificate=certificate[0], key=certificate[1], drain=hub.limits.drain)
     listening, started = listen("127.0.0.1", 0), threading.Event()

@@ -42,12 +42,16 @@ def _presets(engine: Engine) -> str:
     return f"{'' if engine.name == DEFAULT else f'Of {engine.name}: '}{names}. Default {engine.default}."
 
 
-def add_answers(parser: argparse.ArgumentParser, *, aliases: Mapping[str, Any] = MappingProxyType({})) -> None:
-    """A flag for every value of every engine's configuration; what several engines have is one flag."""
+def add_answers(
+    parser: argparse.ArgumentParser, *, aliases: Mapping[str, Any] = MappingProxyType({}), known: Iterable[str] = ()
+) -> None:
+    """A flag for every value of every engine's configuration; what several engines have is one flag, and those that
+    are `known` have one already."""
     first, *others = ENGINES.values()
     title = f"the answer (defaults are those of {first.default}; a preset may change them)"
-    add_config(parser, title, first.config(), aliases=aliases)
-    known = {name for name, _, _ in walk(first.config())}
+    known = set(known)
+    add_config(parser, title, first.config(), aliases=aliases, known=known)
+    known |= {name for name, _, _ in walk(first.config())}
     for other in others:
         title = f"{other.name} (defaults are those of {other.default}; a preset may change them)"
         add_config(parser, title, other.config(), known=known)

@@ -1,4 +1,7 @@
-"""`diarist serve`: live diarization for many clients over web sockets. The protocol: `docs/guide/server.md`."""
+"""`diarist serve`: live diarization for many clients over web sockets, and of whole recordings that are posted.
+
+The protocol: `docs/guide/server.md`.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,23 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from diarist.cli.flags import add_config, given
+from diarist.cli.engine_flags import add_answers, diarizer_of
+from diarist.cli.flags import add_config, flag_of, given
 from diarist.cli.live_flags import KINDS, add_config_flags, add_pipeline, config_of, runtime_of
-from diarist.core.config import replace_from
-from diarist.errors import DiaristError, UsageError
+from diarist.core.config import replace_from, walk
+from diarist.engines import DEFAULT, ENGINES, engine
+from diarist.errors import DiaristError, ExtraError, UsageError
+from diarist.models.backends import missing
+from diarist.pipelines.live_config import LiveConfig
 from diarist.server.limits import Limits
 
 if TYPE_CHECKING:
+    from diarist.pipelines.method import Method
     from diarist.server.hub import Hub
 
-HELP = "live diarization for many clients, over web sockets"
+HELP = "diarization for many clients: live over web sockets, of whole recordings over HTTP"
 TOKEN_VARIABLE = "DIARIST_TOKEN"
 
 
@@ -29,6 +37,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=7007, help="port; 0 for a free one. Default 7007")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write the RTTM of each session into DIR")
     add_pipeline(parser)
+    posted = parser.add_argument_group("whole recordings, posted to /v1/recordings")
+    posted.add_argument(
+        "--engine",
+        metavar="NAME",
+        default=DEFAULT,
+        help=f"who hears them: {', '.join(ENGINES)}. Another than {DEFAULT} takes no live streams",
+    )
+    posted.add_argument("--engine-preset", metavar="NAME", help="its preset, as of 'diarist run'")
+    posted.add_argument("--engine-preset-file", metavar="FILE", help="a TOML or JSON file of values on top of that")
     parser.add_argument("--fixed", action="store_true", help="clients may not choose preset, kind, latency, thresholds")
     access = parser.add_argument_group("who may come in")
     access.add_argument("--token", help="clients must show this token; others see it in the list of processes")
@@ -45,6 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="say nothing but errors")
     add_config(parser, "limits of a client (seconds, bytes)", Limits())
     add_config_flags(parser)
+    add_answers(parser, known=[name for name, _, _ in walk(LiveConfig())])
 
 
 def run(args: argparse.Namespace) -> int:
@@ -93,15 +111,38 @@ def _hub(args: argparse.Namespace) -> Hub:
     from diarist.server.engines import Engines
     from diarist.server.hub import Hub
     from diarist.server.metrics import Metrics
+    from diarist.server.recordings import Recordings
 
     metrics = Metrics()
     limits = replace_from(Limits(), given(args, Limits()))
     runtime, config = runtime_of(args), config_of(args)
+    recordings = Recordings(_method(args), args.engine, limits)
     if args.output is not None:
         try:
             args.output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DiaristError(f"cannot make the folder '{args.output}': {error.strerror}") from error
     engines = Engines(config, kind=KINDS[args.pipeline], runtime=runtime, fixed=args.fixed)
-    engines.load()
-    return Hub(engines, limits, metrics, num_workers=threads_of(runtime.num_threads), output=args.output)
+    if args.engine == DEFAULT:  # the live pipeline; others hear whole recordings only
+        engines.load()
+    threads = threads_of(runtime.num_threads)
+    return Hub(engines, limits, metrics, num_workers=threads, output=args.output, recordings=recordings)
+
+
+def _method(args: argparse.Namespace) -> Method[Any]:
+    """What hears recordings that are posted; its models are loaded when the first one comes. Raises `UsageError`, and
+    `ExtraError` where its package is missing."""
+    asked = argparse.Namespace(
+        **{**vars(args), "preset": args.engine_preset, "preset_file": args.engine_preset_file},
+        **{"vad": None, "manifest": None, "accept_licence": False, "channels_are_speakers": False},
+    )
+    chosen = engine(args.engine)
+    if chosen.name != DEFAULT:
+        of_both = {name for one in ENGINES.values() for name, _, _ in walk(one.config())}
+        for name in sorted(given(args, LiveConfig()).keys() - of_both):
+            raise UsageError(f"{flag_of(name)} is of the live pipeline: leave out --engine")
+    made = diarizer_of(asked)
+    absent = missing(chosen.extra)
+    if absent and not str(getattr(getattr(made.config, "network", None), "model", "")).endswith(".onnx"):
+        raise ExtraError(absent[0], str(chosen.extra), f"the engine '{chosen.name}'")
+    return made

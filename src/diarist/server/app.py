@@ -1,4 +1,5 @@
-"""The routes: a web socket a session at `/v1/stream`, diart's clients at `/`, `/health` and `/metrics`."""
+"""The routes: a web socket a session at `/v1/stream`, diart's clients at `/`, whole recordings at `/v1/recordings`,
+`/health` and `/metrics`."""
 
 from __future__ import annotations
 
@@ -25,6 +26,7 @@ def build(hub: Hub, access: Access) -> Any:
     table = [
         WebSocketRoute("/v1/stream", routes.stream),
         WebSocketRoute("/", routes.diart),
+        Route("/v1/recordings", routes.recordings, methods=["POST"]),
         Route("/health", routes.health),
         Route("/metrics", routes.metrics),
     ]
@@ -68,6 +70,20 @@ class Routes:
                 await Connection(socket, socket.scope["diarist.line"], self._hub, self._access, diart=diart).run()
             finally:
                 self._sockets.discard(socket)
+
+    async def recordings(self, request: Any) -> Any:
+        """The answer to a recording that is posted."""
+        from starlette.responses import JSONResponse, Response
+
+        headers, hub = request.headers, self._hub
+        if not self._access.admits(headers.get("origin"), headers.get("host")):
+            return JSONResponse({"error": "this origin may not post"}, 403)
+        if not self._access.may(None, headers.get("authorization")):
+            return JSONResponse({"error": "this server asks for a token"}, 401, {"WWW-Authenticate": "Bearer"})
+        if hub.draining or hub.recordings is None:
+            return JSONResponse({"error": "the server stops"}, 503)
+        status, text, is_json = await hub.recordings.answer(request.stream(), request.query_params)
+        return Response(text, status, media_type="application/json" if is_json else "text/plain; charset=utf-8")
 
     async def health(self, _: Any) -> Any:
         """Whether the server takes sessions: 200, or 503 where it stops."""

@@ -15,6 +15,7 @@ from diarist.server.engines import Engines
 from diarist.server.limits import MOST_WAITING, Limits
 from diarist.server.messages import Hello, Refusal, Resume
 from diarist.server.metrics import Metrics
+from diarist.server.recordings import Recordings
 from diarist.server.scheduler import Scheduler
 from diarist.server.sessions import Session, Wire
 
@@ -23,13 +24,22 @@ _log = logging.getLogger(__name__)
 
 
 class Hub:
-    """The sessions by name. `output`: a folder that gets the RTTM of each session at its end."""
+    """The sessions by name, and `recordings` that are posted whole. `output`: a folder that gets the RTTM of each
+    session at its end."""
 
     def __init__(
-        self, engines: Engines, limits: Limits, metrics: Metrics, *, num_workers: int = 1, output: Path | None = None
+        self,
+        engines: Engines,
+        limits: Limits,
+        metrics: Metrics,
+        *,
+        num_workers: int = 1,
+        output: Path | None = None,
+        recordings: Recordings | None = None,
     ) -> None:
         self.engines, self.limits, self.metrics, self.output = engines, limits, metrics, output
         self.sessions: dict[str, Session] = {}
+        self.recordings = recordings
         self.draining = False
         self.scheduler = Scheduler(metrics, self._finished, num_workers=num_workers)
         metrics.watch(
@@ -52,6 +62,8 @@ class Hub:
 
     async def open(self, hello: Hello, wire: Wire, *, resumable: bool = True) -> Session:
         """Begin a session. Raises `Refusal` where there is no room, or what is asked for cannot be."""
+        if self.recordings is not None:
+            self.recordings.check_live()
         engine = await asyncio.to_thread(self.engines.get, hello)
         if self.draining:
             raise Refusal("shutdown", "the server stops")
@@ -154,6 +166,8 @@ class Hub:
                 self.end(session, Refusal("shutdown", "the server stops"))
         while any(self._owed(session) for session in self._all()) and time.monotonic() < until:
             await asyncio.sleep(0.02)
+        if self.recordings is not None:
+            await self.recordings.drain(until)
 
     def _owed(self, session: Session) -> bool:
         """Whether something of a session has yet to be computed, written or sent."""

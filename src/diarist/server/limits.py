@@ -38,6 +38,8 @@ class Limits:
     warn_unread: float = option(5.0, "seconds without reading after which a slow reader is told", low=0.1)
     max_unread: float = option(30.0, "seconds without reading after which a slow reader is cut", low=0.2)
     grace: float = option(60.0, "seconds in which a dropped session can be resumed; 0 for none", low=0.0)
+    max_upload: int = option(1 << 30, "bytes of a recording that is posted", low=1024)
+    max_waiting: int = option(8, "recordings that may wait while one is heard", low=0)
     drain: float = option(30.0, "seconds in which sessions get their answers when the server stops", low=0.0)
 
     def __post_init__(self) -> None:

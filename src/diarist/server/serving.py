@@ -150,6 +150,8 @@ class Server:
         with _signals_are_for_uvicorn():
             asyncio.run(self._serve(listening, started))
         self._hub.scheduler.stop()
+        if self._hub.recordings is not None:
+            self._hub.recordings.stop()
 
     def stop(self) -> None:
         """As a SIGTERM; from any thread."""

@@ -127,3 +127,19 @@ def test_a_client_who_cannot_mean_it(capsys, tmp_path):
 )
 def test_addresses(words, url):
     assert client._url(arguments(client, "a.wav", *words)) == url
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("--engine", "nemmo"), 2, "unknown engine 'nemmo'; did you mean 'nemo'"),
+        (("--engine", "nemo-style", "--latency", "1"), 2, "--latency is of the live pipeline: leave out --engine"),
+        (("--engine", "nemo-style", "--network-model", "nemotron"), 2, "--network-model belongs to --engine"),
+        (("--engine", "nemo-style", "--engine-preset", "metting"), 2, "did you mean 'meeting'"),
+        (("--engine", "sortformer"), 3, "pip install 'diarist[nemo]'"),
+    ],
+)
+def test_an_engine_that_cannot_be(capsys, monkeypatch, words, code, message):
+    monkeypatch.setattr(serve, "missing", lambda extra: ["nemo"] if extra == "nemo" else [])
+    told, err = failed(capsys, "serve", *words)
+    assert told == code and message in err
