@@ -27,6 +27,7 @@ from diarist.stages.plda import read_arrays
 
 PLAIN = 0.2  # what every window of a piece is worth where that grows with its length
 NATS = 10.0  # features are near 1
+LONGEST = 500  # windows that the weights were fitted to: longer recordings are described as if they had so many
 FEATURES = (
     "speakers", "log speakers", "one speaker", "likely", "likely a window", "likely a root",
     "plain", "plain a window", "plain a root", "own stretches", "best of all", "touching", "changes",
@@ -70,10 +71,11 @@ def features_of(
 
     `labels` `(num_windows,)` dense from 0, `stretch` `(num_windows,)` of `stretches`, `embeddings`
     `(num_windows, dimension)` of length 1, `projected` `(num_windows, rank)` the same in the space of the PLDA, the
-    same for all answers that are compared, `psi` `(rank,)`.
+    same for all answers that are compared, `psi` `(rank,)`. A voice changes over an hour, and evidence for two where
+    there is one would add up with every window: above 500 windows the evidence is taken for that of 500.
     """
     number, counts = len(labels), np.bincount(labels)
-    share = counts / number
+    told, share = min(number, LONGEST), counts / number
     pieces = Pieces(labels, stretch, projected, psi)
     own, each = pieces.likelihood()
     if len(counts) > 1:
@@ -83,21 +85,22 @@ def features_of(
         best = own
     cosine, margin = _cosines(labels, embeddings)
     changed = np.diff(labels) != 0
-    likely, plain = pieces.marginal(pieces.worth) / NATS, pieces.marginal(PLAIN * pieces.windows) / NATS
+    worths = (pieces.worth, PLAIN * pieces.windows)
+    likely, plain = (told / number * pieces.marginal(worth) / NATS for worth in worths)
     return np.array(
         [
             len(counts),
             np.log(len(counts)),
             len(counts) == 1,
-            *(likely, NATS * likely / number, likely / np.sqrt(number)),
-            *(plain, NATS * plain / number, plain / np.sqrt(number)),
+            *(likely, NATS * likely / told, likely / np.sqrt(told)),
+            *(plain, NATS * plain / told, plain / np.sqrt(told)),
             own @ pieces.windows / number / NATS,
             best @ pieces.windows / number / NATS,
             (changed & (np.diff(stretch) == 0)).sum() / number,
             changed.sum() / number,
             cosine,
             margin,
-            np.log(counts.min()),
+            np.log(counts.min() * (told / number)),
             -(share @ np.log(share)),
             share.min(),
         ],
@@ -107,7 +110,7 @@ def features_of(
 
 def _cosines(labels: Int64, embeddings: NDArray[np.floating]) -> tuple[float, float]:
     """Mean cosine of windows to their own voice, and by how much it is above that to the next; 0 for one voice."""
-    cosine = embeddings @ centroids(embeddings, labels).T
+    cosine = embeddings @ centroids(embeddings, labels).T.astype(embeddings.dtype)
     rows = np.arange(len(labels))
     own = cosine[rows, labels]
     if cosine.shape[1] == 1:

@@ -6,9 +6,9 @@
    voices the same way), taken off, and VBx with a PLDA lets the seeds that explain nothing die. Fb grows with the
    number of windows, so that short recordings are not merged.
 3. Speakers with too few windows go, and every window joins the nearest mean voice.
-4. Where the times of windows and a choice are given, and the recording is as long as those that the choice was fitted
-   to: seeds cut at two heights and a weaker penalty for speakers, then mergers down to one; of all these answers the
-   likeliest is taken (`hypotheses.py`).
+4. Where the times of windows and a choice are given, and the recording is neither a handful of windows nor longer than
+   four hours: seeds cut at two heights and a weaker penalty for speakers, then mergers down to one; of all these
+   answers the likeliest is taken (`hypotheses.py`).
 
 The evidence lower bound of VBx prefers merged solutions, so there are no restarts: it starts over-clustered and stays
 at the local optimum. VBx: Landini et al., "Bayesian HMM clustering of x-vector sequences (VBx)", 2022.
@@ -46,9 +46,9 @@ LEAST_SHARE = 0.1  # of `REFERENCE_WINDOWS`: Fb falls no further
 MAX_SEEDS = 512
 LENIENCE = 0.6  # factor on Fb, tried again and again until there are as many speakers as asked for
 EXACT_WINDOWS = 4096  # above, float32 is worked on
-CHOSEN_WINDOWS = (6, 500)  # recordings of so many windows are answered in several ways: up to about six minutes
+CHOSEN_WINDOWS = (6, 20_000)  # recordings of so many windows are answered in several ways: up to about four hours
 STARTS = ((0.0, 5 / 11), (0.1, 5 / 11))  # of these: so far above the threshold seeds are cut, and the share of Fb
-MOST_SPEAKERS = 24  # in an answer
+MOST_SPEAKERS = 48  # in an answer
 SHORT_WINDOWS = 75  # with fewer, about a minute,
 SURE_OF_ONE = 0.75  # so likely has to be that nobody else talks: two people are the commonest case
 
@@ -130,7 +130,7 @@ class WindowVbx:
         found = different(found)
         projected = self.plda.project(centered, offset(found[0], centered, self.centring))
         found = [labels for labels in found if bounds.clip(int(labels.max()) + 1) == labels.max() + 1]
-        rows, psi = np.asarray(embeddings, np.float64), self.plda.psi
+        rows, psi = np.asarray(embeddings, centered.dtype), self.plda.psi
         features = [features_of(labels, stretch, rows, projected, psi) for labels in found]
         return found, np.array(features)
 

@@ -8,7 +8,7 @@ import pytest
 from diarist.core.types import SpeakerBounds
 from diarist.errors import WeightsError
 from diarist.pipelines.config import ClusteringConfig
-from diarist.stages.hypotheses import FEATURES, Choice, different, features_of, merges
+from diarist.stages.hypotheses import FEATURES, LONGEST, Choice, different, features_of, merges
 from diarist.stages.pieces import Pieces, marginal, stretches
 from diarist.stages.plda import Plda
 from diarist.stages.window_vbx import CHOSEN_WINDOWS, WindowVbx, offset
@@ -124,6 +124,31 @@ def test_features_are_finite_and_do_not_know_the_speakers_names():
     alone = features(np.zeros_like(owners), times, embeddings)
     assert np.isfinite(alone).all() and alone[FEATURES.index("one speaker")] == 1
     assert alone[FEATURES.index("margin")] == 0
+
+
+def test_evidence_stops_growing_at_the_longest_that_the_weights_know():
+    embeddings, times, owners = conversation(talk(3, 40, 3), 3)
+    told = []
+    for again in (1, 3, 6, 12):
+        late = np.concatenate([times + k * (times[-1] + 10) for k in range(again)])
+        found = features(np.tile(owners, again), late, np.tile(embeddings, (again, 1)))
+        told.append(dict(zip(FEATURES, found, strict=True)))
+    number = len(owners)
+    assert 3 * number < 1.5 * LONGEST < 6 * number
+    same, grown = told[2], told[3]
+    for name in ("likely", "likely a root", "plain", "plain a root", "least windows", "entropy", "cosine", "changes"):
+        assert grown[name] == pytest.approx(same[name], rel=0.05), name
+    assert told[0]["likely"] < 0.5 * told[1]["likely"]
+    assert grown["least windows"] == pytest.approx(np.log(grown["least share"] * LONGEST))
+
+
+@pytest.mark.parametrize("num_speakers", [1, 3])
+def test_long_recordings_are_chosen_among_answers_too(num_speakers):
+    embeddings, times, owners = conversation(talk(num_speakers, 300, 8), 8)
+    assert len(times) > 2 * LONGEST
+    labels, sure = clusterer().answer(embeddings, SpeakerBounds(), times)
+    assert labels.max() + 1 == num_speakers and sure > 0.5
+    assert all(len(set(labels[owners == speaker].tolist())) == 1 for speaker in range(num_speakers))
 
 
 def test_the_truth_is_likelier_than_people_merged_or_split():
