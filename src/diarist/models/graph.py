@@ -43,7 +43,8 @@ class Graph:
     """An ONNX graph under construction. Tensors are known by name; each method that makes one returns its name.
 
     `store` says how weights are kept in the file: as they are, or as float16 or int8 (a scale for each output) that is
-    widened when the file is loaded. Sums are in float32 all the same.
+    widened when the file is loaded. Sums are in float32 all the same: with `DequantizeLinear` in the place of `Cast`
+    and `Mul`, ONNX Runtime would round what such weights are multiplied with to eight bits.
 
     `operators`, in an order in which they can be run, and `constants` by name are what `models.interpreter` reads;
     `inputs` and `outputs` are names. In eight bits an LSTM lays its states on a grid that all rows of a batch share:
@@ -92,8 +93,8 @@ class Graph:
         reach = np.abs(array).reshape(len(array), -1).max(axis=1)
         scales = np.maximum(reach / _MOST_INT8, np.finfo(np.float32).tiny)
         integers = np.rint(array / scales.reshape(-1, *[1] * (array.ndim - 1)))
-        zeros = self.constant(np.zeros(len(array)), np.int8)
-        return self.node("DequantizeLinear", self.constant(integers, np.int8), self.constant(scales), zeros, axis=0)
+        widened = self.node("Cast", self.constant(integers, np.int8), to=_DTYPES["float32"])
+        return self.node("Mul", widened, self.constant(scales.reshape(-1, *[1] * (array.ndim - 1))))
 
     def label(self, tensor: str, name: str) -> str:
         """Remember `tensor` by a name of the network's; it goes on as it is."""

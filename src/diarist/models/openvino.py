@@ -25,6 +25,7 @@ HINTS = {"float32": "f32", "int8": "f32", "bfloat16": "bf16"}
 """Arithmetic of what is float32 in a graph, by precision: of int8 networks, that is what is not in eight bits."""
 
 _MOST_STREAMS = 8
+_HEAD = 16  # bytes of an ONNX file in which ours say whose they are
 _TYPES = {"f32": "tensor(float)", "i64": "tensor(int64)", "i32": "tensor(int32)", "f64": "tensor(double)"}
 
 
@@ -35,6 +36,19 @@ def _core() -> Any:
     except ImportError as error:
         raise ExtraError("openvino", "openvino", "the backend 'openvino'") from error
     return openvino.Core()
+
+
+@lru_cache
+def _own_core() -> Any:
+    """One that reads eight bits as we write them."""
+    import openvino
+
+    from diarist.models.nets.openvino.files import extensions
+
+    core = openvino.Core()
+    for extension in extensions():
+        core.add_extension(extension)
+    return core
 
 
 def devices() -> list[str]:
@@ -104,6 +118,7 @@ class _Session(Session):
         options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": hint}
         if device == "CPU":
             options |= {"NUM_STREAMS": streams, "INFERENCE_NUM_THREADS": streams, "ENABLE_CPU_PINNING": False}
+            options |= {"DYNAMIC_QUANTIZATION_GROUP_SIZE": "0"}  # or what meets int8 weights would be rounded too
         try:
             self._compiled = core.compile_model(_read(core, model), device, options)
         except Exception as error:  # OpenVINO raises RuntimeError, and more of its own
@@ -144,7 +159,11 @@ class _Session(Session):
 def _read(core: Any, model: Any) -> Any:
     if isinstance(model, (bytes, Graph)):
         return core.read_model(model if isinstance(model, bytes) else model.serialize())
-    return core.read_model(str(model)) if isinstance(model, Path) else model
+    if not isinstance(model, Path):
+        return model
+    with model.open("rb") as file:
+        ours = b"diarist" in file.read(_HEAD)
+    return (_own_core() if ours else core).read_model(str(model))
 
 
 def _value(port: Any) -> _Value:

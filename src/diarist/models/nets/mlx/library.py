@@ -84,7 +84,7 @@ class MlxLibrary:
 
     def conv(self, weight: Float32, bias: Float32 | None, space: Space) -> Callable[[mx.array], mx.array]:
         """Channels last, by a product for each tap: sums of integers are exact on any device, and it is sooner done."""
-        shift = self.constant(np.float32(0) if bias is None else bias)
+        shift = self.constant(np.zeros(len(weight)) if bias is None else bias)
         if not space.last:
             return _conv_first(self.constant(np.moveaxis(weight, 1, -1)), shift[:, None], space)
         taps = np.ndindex(weight.shape[2:])
