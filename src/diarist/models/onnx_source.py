@@ -41,7 +41,8 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
     """
     file = onnx_file.read(path)
     names = ", ".join(list(file.tensors)[:3])
-    if any("Integer" in node.op or "Quantize" in node.op or node.op.startswith("QLinear") for node in file.nodes):
+    rounded = any("Integer" in node.op or "Quantize" in node.op or node.op.startswith("QLinear") for node in file.nodes)
+    if rounded or any(tensor.dtype == np.int8 for tensor in file.tensors.values()):
         came = f" ({file.said['source']})" if "source" in file.said else ""
         raise ModelFileError(f"'{path}' has its weights in eight bits: convert what it was made of{came}")
     if known(file.tensors) is not None:
