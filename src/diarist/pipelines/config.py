@@ -97,6 +97,9 @@ class TurnsConfig:
     overlap_onset: float = option(0.5, "two talk above this probability", low=0.0, high=1.0, tune=(0.3, 0.9))
     min_duration_on: float = option(0.0, "shorter turns are dropped, seconds", low=0.0, tune=(0.0, 0.5))
     min_duration_off: float = option(0.0, "shorter pauses of a speaker are closed, seconds", low=0.0, tune=(0.0, 1.0))
+    second_pass: bool = option(
+        True, "who talks in a frame is judged anew by a small network, given the speakers found (vbx-windows)"
+    )
     pad_onset: float = option(0.0, "turns begin so many seconds earlier, before pauses are closed", low=-1.0, high=5.0)
     pad_offset: float = option(0.0, "turns end so many seconds later, before pauses are closed", low=-1.0, high=5.0)
 
@@ -125,7 +128,7 @@ class RuntimeConfig:
 
     backend: str = option(
         "onnx",
-        "what runs the networks; torch and mlx in float32, openvino in float32 or bfloat16",
+        "what runs the networks: the answer is the same, the speed is not",
         choices=("onnx", "torch", "mlx", "openvino"),
     )
     device: str = option(

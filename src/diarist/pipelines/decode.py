@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarist.core.types import Float32, Float64, Int64, Turn
+from diarist.pipelines import second_pass
 from diarist.pipelines.cluster import Clusters
 from diarist.pipelines.config import PipelineConfig
 from diarist.pipelines.frontend import Evidence
@@ -34,7 +35,8 @@ def stitch(evidence: Evidence, clusters: Clusters, config: PipelineConfig) -> tu
         speakers = np.where(evidence.count >= 1, 0, NOBODY).astype(np.int32)[:, None]
         return speakers, np.ones(len(speakers), np.float32)
     if evidence.owners[0, 0] < 0:
-        return _by_windows(evidence, clusters)
+        speakers, certainty = _by_windows(evidence, clusters)
+        return second_pass.judged_anew(evidence, clusters, speakers, config), certainty
     return _by_chunks(evidence, clusters, fill=config.turns.count == "mean")
 
 

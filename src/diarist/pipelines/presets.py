@@ -34,7 +34,7 @@ _PYANNOTE: Mapping[str, Any] = {
     "embedding.precision": "float32",
     "embedding.rows": "chunks",
     "embedding.least": 0.02,
-    "turns": {"count": "mean", "edges": "middle", "min_duration_off": 0.0},
+    "turns": {"count": "mean", "edges": "middle", "min_duration_off": 0.0, "second_pass": False},
 }
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -53,6 +53,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                         "overlap_onset": 0.68,
                         "min_duration_on": 0.13,
                         "min_duration_off": 0.09,
+                        "second_pass": False,
                     },
                 },
             ),
@@ -66,7 +67,11 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 "accurate",
                 "float32 networks and a step of 1 s, at three times the cost",
                 "as balanced",
-                {"segmentation": {"precision": "float32", "step": 1.0}, "embedding.precision": "float32"},
+                {
+                    "segmentation": {"precision": "float32", "step": 1.0},
+                    "embedding.precision": "float32",
+                    "turns.second_pass": False,
+                },
             ),
             _preset(
                 "pyannote-3.1-style",
