@@ -44,7 +44,7 @@ class Recordings:
             raise Refusal(
                 "not_allowed",
                 f"this server runs --engine {self.engine}, for whole recordings only: post them to /v1/recordings; "
-                f"live streams are served without --engine, and heard with {self.engine} by 'diarist stream' only",
+                "a server without --engine takes live streams",
             )
 
     async def answer(self, body: AsyncIterator[bytes], asked: Mapping[str, str]) -> tuple[int, str, bool]:
