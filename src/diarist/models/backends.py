@@ -68,7 +68,8 @@ def _onnx() -> Backend:
 
     there = set(onnxruntime.get_available_providers())
     devices = tuple(name for name, (provider, _) in PROVIDERS.items() if provider in there)
-    return Backend("onnx", onnxruntime.__version__, devices, ("int8", "float32"))
+    eight = "int8" if devices == ("cpu",) else "int8 (cpu)"
+    return Backend("onnx", onnxruntime.__version__, devices, (eight, "float32"))
 
 
 def _asked(name: str, ask: Callable[[], tuple[tuple[str, ...], tuple[str, ...]]]) -> Backend:

@@ -1,7 +1,8 @@
 """OpenVINO behind the face of an ONNX Runtime session: the graphs that are written for our checkpoints, and ONNX files.
 
 Networks run in float32, in bfloat16 where the processor has it, or in eight bits: OpenVINO has none of ONNX Runtime's
-operators for those, so that they are said in float32 (`models.interpreter`), in files of ours too. A request is one thread; calls from several threads run side by side.
+operators for those, so that they are said in float32 (`models.interpreter`), in files of ours too. A request is one
+thread; calls from several threads run side by side.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class MlxLibrary:
     matmul = staticmethod(mx.matmul)
 
     def constant(self, value: Float32) -> mx.array:
-        """A copy."""
+        """A copy, which is there at once: what is still to be computed is so in the thread that asked for it alone."""
         return mx.array(np.asarray(value, np.float32))
 
     def numpy(self, a: mx.array) -> Float32:
@@ -84,9 +84,10 @@ class MlxLibrary:
 
     def conv(self, weight: Float32, bias: Float32 | None, space: Space) -> Callable[[mx.array], mx.array]:
         """Channels last, by a product for each tap: sums of integers are exact on any device, and it is sooner done."""
-        shift = self.constant(np.zeros(len(weight)) if bias is None else bias)
+        added = np.zeros(len(weight), np.float32) if bias is None else bias
         if not space.last:
-            return _conv_first(self.constant(np.moveaxis(weight, 1, -1)), shift[:, None], space)
+            return _conv_first(self.constant(np.moveaxis(weight, 1, -1)), self.constant(added[:, None]), space)
+        shift = self.constant(added)
         taps = np.ndindex(weight.shape[2:])
         matrices = [(at, self.constant(np.moveaxis(weight, (0, 1), (-1, -2))[at])) for at in taps]
         axes = list(zip(weight.shape[2:], space.strides, space.dilations, strict=True))
