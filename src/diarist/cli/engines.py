@@ -15,11 +15,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from diarist.errors import DiaristError, UsageError
+from diarist.errors import DiaristError, InputError, UsageError
 from diarist.models.load import BACKENDS
 
 HELP = "list engines and backends that are installed, and measure them"
 RUNS = 3
+_ANY = ("clustering", "nemo-style", "auto")  # engines whose networks every backend runs; the others' are torch's
+_NOTES = {"nemotron": "an ONNX file of it needs nothing: --network-model nemotron:FILE.onnx"}
 _STATES = ("fetched at first use", "of a hub, or given by you")  # of weights that are not in the cache
 
 
@@ -50,10 +52,12 @@ def run(args: argparse.Namespace) -> int:
 
     if args.runs < 1:
         raise UsageError(f"--runs must be 1 or more, not {args.runs}")
-    engines, runtimes = engines_here(args.engine), [asdict(backend) for backend in backends()]
+    audio = None if args.measure is None else _recording(args)
+    runtimes = [asdict(backend) for backend in backends()]
+    engines = [{**row, "runs_on": _runs_on(row, runtimes)} for row in engines_here(args.engine)]
     if not args.json:
         sys.stdout.write(_table(engines, runtimes))
-    measured = [] if args.measure is None else list(_measured(args, engines, runtimes))
+    measured = [] if audio is None else list(_measured(args, audio, engines, runtimes))
     if args.json:
         print(json.dumps({"engines": engines, "backends": runtimes, **({"measured": measured} if measured else {})}))
     return 0 if args.measure is None or any("error" not in row for row in measured) else 1
@@ -72,8 +76,29 @@ def engines_here(names: Sequence[str] | None = None) -> list[dict[str, Any]]:
         weights, trouble = _weights(engine)
         row: dict[str, Any] = {"name": engine.name, "summary": engine.summary, "extra": engine.extra}
         row |= {"installed": not remedy, "remedy": remedy, "weights": weights, "trouble": trouble}
+        row["note"] = _without_router(engine) or (_NOTES.get(engine.name, "") if remedy else "")
         rows.append({**row, "presets": list(engine.presets)})
     return rows
+
+
+def _without_router(engine: Any) -> str:
+    """What `auto` does where its end-to-end model is not installed."""
+    from diarist.engines import ENGINES
+    from diarist.models.backends import missing, pip_line
+
+    router = getattr(engine.config(), "router", None)
+    if router is None or not missing(extra := str(ENGINES[router.engine].extra)):
+        return ""
+    return f"clusters everything here; {router.engine} for few speakers: {pip_line(extra)}"
+
+
+def _runs_on(row: dict[str, Any], runtimes: list[dict[str, Any]]) -> list[str]:
+    """Where an engine that is installed runs here: devices by backend."""
+    return [
+        f"{runtime['name']} ({', '.join(runtime['devices'])})"
+        for runtime in runtimes
+        if row["installed"] and runtime["devices"] and (row["name"] in _ANY or runtime["name"] == "torch")
+    ]
 
 
 def _weights(engine: Any) -> tuple[dict[str, str], str]:
@@ -82,7 +107,8 @@ def _weights(engine: Any) -> tuple[dict[str, str], str]:
     from diarist.models.catalog import CATALOG
 
     try:
-        names = engine.weights(engine.resolve(engine.default, None, {}))
+        config = engine.resolve(engine.default, None, {})
+        names = [*engine.weights(config), *_routed(config)]
     except DiaristError as error:
         return {}, " ".join(str(error).split())
     found = {}
@@ -93,6 +119,14 @@ def _weights(engine: Any) -> tuple[dict[str, str], str]:
     return found, ""
 
 
+def _routed(config: Any) -> list[str]:
+    """The weights of the end-to-end model of `auto`."""
+    from diarist.models.endtoend import parts
+
+    router = getattr(config, "router", None)
+    return [] if router is None else [parts(router.model or router.engine)[1]]
+
+
 def _table(engines: list[dict[str, Any]], runtimes: list[dict[str, Any]]) -> str:
     """Engines, then backends, a line each."""
     rows = [("engine", "here", "")]
@@ -100,7 +134,9 @@ def _table(engines: list[dict[str, Any]], runtimes: list[dict[str, Any]]) -> str
         rows.append((engine["name"], "yes" if engine["installed"] else "no", engine["summary"]))
         states = {state: [n for n, found in engine["weights"].items() if found == state] for state in _STATES}
         wanted = [f"{state}: {', '.join(names)}" for state, names in states.items() if names]
-        rows += [("", "", note) for note in filter(None, [engine["remedy"], engine["trouble"], *wanted])]
+        runs = f"runs on {', '.join(engine['runs_on'])}" if engine["runs_on"] else ""
+        notes = [engine["remedy"], engine["note"], engine["trouble"], *wanted, runs]
+        rows += [("", "", note) for note in filter(None, notes)]
     head = ("backend", "version", "devices")
     others = [(r["name"], r["version"] or "no", _offer(r)) for r in runtimes]
     return f"{_columns(rows)}\n{_columns([head, *others])}"
@@ -119,16 +155,13 @@ def _columns(rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def _measured(
-    args: argparse.Namespace, engines: list[dict[str, Any]], runtimes: list[dict[str, Any]]
+    args: argparse.Namespace, audio: Path, engines: list[dict[str, Any]], runtimes: list[dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     """What each engine that is installed costs; the default one with every backend that is."""
-    audio = args.measure or _sample(args.offline)
-    if not Path(audio).is_file():
-        raise UsageError(f"'{audio}' is no file: --measure takes a recording")
     wanted = args.backend or BACKENDS
     there = [r["name"] for r in runtimes if r["version"] and not r["remedy"] and r["name"] in wanted]
     if not args.json:
-        print(f"\nan hour of sound, by {args.runs} runs over {Path(audio).name} after one to warm up, in seconds:")
+        print(f"\nan hour of sound, by {args.runs} runs over {audio.name} after one to warm up, in seconds:")
     for engine in engines:
         if not engine["installed"]:
             continue
@@ -139,7 +172,20 @@ def _measured(
             yield row
 
 
-def _cost(name: str, backend: str, audio: str | Path, args: argparse.Namespace) -> dict[str, Any]:
+def _recording(args: argparse.Namespace) -> Path:
+    """The recording to measure on, which is decoded once: what is wrong with it is said before anything is measured."""
+    from diarist.audio.decode import open_audio
+
+    audio = Path(args.measure or _sample(args.offline))
+    if not audio.is_file():
+        raise UsageError(f"'{audio}' is no file: --measure takes a recording")
+    with open_audio(audio) as reader:
+        if not sum(len(block) for block in reader.blocks()):
+            raise InputError(f"'{audio}' holds no sound")
+    return audio
+
+
+def _cost(name: str, backend: str, audio: Path, args: argparse.Namespace) -> dict[str, Any]:
     """Medians of seconds an hour of sound, or the error that an engine ends in."""
     from diarist.core.config import replace_from
     from diarist.engines import engine
@@ -150,8 +196,6 @@ def _cost(name: str, backend: str, audio: str | Path, args: argparse.Namespace) 
         diarizer = engine(name).build(runtime=replace_from(RuntimeConfig(), changes))
         result = diarizer(audio)
         hours = (result.duration or 0.0) / 3600
-        if not hours:
-            raise UsageError(f"'{audio}' holds no sound")
         pairs = [_timed(diarizer, audio) for _ in range(args.runs)]
     except DiaristError as error:
         return {"error": " ".join(str(error).split())}
@@ -167,7 +211,7 @@ def _cost(name: str, backend: str, audio: str | Path, args: argparse.Namespace) 
     }
 
 
-def _timed(diarizer: Any, audio: str | Path) -> tuple[float, float]:
+def _timed(diarizer: Any, audio: Path) -> tuple[float, float]:
     """Seconds of all threads on the processor, and seconds by the clock, of a run."""
     processor, clock = time.process_time(), time.perf_counter()
     diarizer(audio)

@@ -8,6 +8,7 @@ import pytest
 
 from diarist.cli import engines
 from diarist.cli.main import main
+from diarist.errors import WeightsError
 from diarist.models import backends
 from toy_house import furnish, recording, write_wav
 
@@ -65,11 +66,40 @@ def test_measured(capsys, tmp_path):
     assert "an hour of sound, by 2 runs over talk.wav" in out and "\n  clustering   onnx " in out
 
 
-def test_what_cannot_be_measured_is_told_in_its_row(capsys, tmp_path):
+def test_a_recording_that_is_none_is_told_once_and_first(capsys, tmp_path):
     (tmp_path / "talk.wav").write_bytes(b"no sound")
+    assert main(["engines", "--measure", "talk.wav"]) == 1
+    out, err = capsys.readouterr()
+    assert not out and err.startswith("diarist: error: 'talk.wav'") and err.count("\n") == 1
+    write_wav(tmp_path / "empty.wav", recording(1, 1)[0][:0])
+    assert main(["engines", "--measure", "empty.wav"]) == 1
+    assert capsys.readouterr().err == "diarist: error: 'empty.wav' holds no sound\n"
+
+
+def test_an_engine_that_cannot_be_measured_is_told_in_its_row(capsys, tmp_path, monkeypatch):
+    def fails(diarizer, audio):
+        raise WeightsError("it is not here:\nfetch it")
+
+    monkeypatch.setattr(engines, "_timed", fails)
+    write_wav(tmp_path / "talk.wav", recording(2, 1)[0])
     assert main(["engines", "--measure", "talk.wav", "--engine", "clustering", "--backend", "onnx"]) == 1
-    out = capsys.readouterr().out
-    assert "talk.wav" in out.splitlines()[-1] and "Traceback" not in out
+    assert capsys.readouterr().out.splitlines()[-1] == "  clustering   onnx      it is not here: fetch it"
+
+
+def test_what_each_can_do_here(capsys, monkeypatch):
+    def told():
+        assert main(["engines", "--json"]) == 0
+        return {row["name"]: row for row in json.loads(capsys.readouterr().out)["engines"]}
+
+    rows = told()
+    assert rows["clustering"]["runs_on"] == ["onnx (cpu)", "openvino (cpu)"] and rows["sortformer"]["runs_on"] == []
+    assert rows["auto"]["note"] == "" and "nvidia/Nemotron-3-Diarization" in rows["auto"]["weights"]
+    monkeypatch.setattr(backends, "missing", lambda extra: [extra] if extra else [])
+    rows = told()
+    assert rows["auto"]["installed"] and "pip install 'diarist[transformers]'" in rows["auto"]["note"]
+    assert not rows["nemotron"]["installed"] and "nemotron:FILE.onnx" in rows["nemotron"]["note"]
+    assert {rows[name]["remedy"] for name in ("nemo", "sortformer")} == {"pip install 'diarist[nemo]'"}
+    assert rows["pix2seq"]["remedy"] == "pip install 'diarist[pix2seq]'"
 
 
 @pytest.mark.parametrize("words", [["--measure", "nowhere.wav"], ["--runs", "0"]])
