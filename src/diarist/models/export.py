@@ -130,6 +130,10 @@ def _file(source: str, kind: str, offline: bool) -> Path:
             names = ", ".join(str(file.relative_to(path)) for file in files[:5]) or "none"
             raise ModelFileError(f"'{source}' holds {len(files)} models ({names}): name the file, or give --model-type")
         path = files[0]
+    if path.suffix.lower() == ".nemo":
+        raise UsageError(
+            f"'{source}' is a .nemo file, which NeMo runs as it is (--embedding-model, --vad): nothing to do"
+        )
     return path
 
 

@@ -65,6 +65,7 @@ def test_a_pipeline_in_one_go(tmp_path, monkeypatch, capsys, pyannet_tensors, re
         (["no-such-model", "-o", "x"], "unknown model 'no-such-model'", 2),
         (["gone.bin", "-o", "x"], "there is no model at", 3),
         (["text.bin", "-o", "x"], "get it again", 1),
+        (["own.nemo", "-o", "x"], "which NeMo runs as it is", 2),
         (["hostile.bin", "-o", "x"], "which is refused", 1),
         (["cut.npz", "-o", "x"], "or it is cut off", 1),
         (["objects.npz", "-o", "x"], "no npz file of plain numbers", 1),
@@ -72,6 +73,7 @@ def test_a_pipeline_in_one_go(tmp_path, monkeypatch, capsys, pyannet_tensors, re
 )
 def test_what_cannot_be(weights, tmp_path, capsys, arguments, message, code):
     (tmp_path / "text.bin").write_text("no model at all\n" * 99)
+    (tmp_path / "own.nemo").write_text("a tar archive")
     (tmp_path / "cut.npz").write_bytes((tmp_path / weights).read_bytes()[:-99])
     np.savez(tmp_path / "objects.npz", a=np.array([{}], dtype=object))
     with zipfile.ZipFile(tmp_path / "hostile.bin", "w") as archive:
