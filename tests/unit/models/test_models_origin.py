@@ -65,7 +65,6 @@ def test_the_same_turns_as_the_catalogues(tmp_path):
     sample = fetch("sample-wav")
     changes = {"segmentation.precision": "float32", "embedding.precision": "float32"}
     before = Diarizer(config=changes)(sample)
-    for to, dtype in (("torch", "fp32"), ("onnx", "fp16")):
-        copy = convert(NAME, to=to, dtype=dtype, output=tmp_path / to).path
-        after = Diarizer(config={**changes, "embedding.model": str(copy)})(sample)
-        assert after.to_rttm() == before.to_rttm() and not after.warnings
+    copy = convert(NAME, to="torch", output=tmp_path / "copy").path
+    after = Diarizer(config={**changes, "embedding.model": str(copy)})(sample)
+    assert after.to_rttm() == before.to_rttm() and not after.warnings
