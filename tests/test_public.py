@@ -16,8 +16,8 @@ EXTRAS = (
     *("sounddevice", "reactivex", "fastapi", "uvicorn", "websockets", "prometheus_client", "meeteval", "kaldialign"),
     *("faster_whisper", "whisperx", "nemo", "transformers", "safetensors", "tensorboard", "wandb", "yaml"),
 )
-NETWORKS = ("diarist.models.nets.torch.", "diarist.models.nets.mlx.")
-PIX2SEQ = tuple(f"diarist.pix2seq.{name}" for name in ("batches", "generate", "model", "train"))
+NETWORKS = ("diarist.models.nets.torch.", "diarist.models.nets.mlx.", "diarist.models.nets.openvino.")
+PIX2SEQ = tuple(f"diarist.pix2seq.{name}" for name in ("batches", "generate", "losses", "model", "train"))
 OF_ENGINES = NETWORKS + PIX2SEQ  # opened where their engine is
 MODULES = sorted(
     info.name
