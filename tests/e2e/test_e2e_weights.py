@@ -64,7 +64,7 @@ def test_models_of_ones_own_that_are_none(shell, meeting):
         done = shell.run(shell.real("run", "meeting.wav", flag, "nowhere.onnx", "--offline"))
         assert done.returncode in (2, 3) and done.stderr.count("\n") == 1
     done = shell.run(shell.real("run", "meeting.wav", "--segmentation-model", "my.onnx", "--offline"))
-    assert done.returncode == 3 and "'my.onnx' is not an ONNX model" in done.stderr and done.stderr.count("\n") == 1
+    assert done.returncode == 1 and "'my.onnx' is not an ONNX model" in done.stderr and done.stderr.count("\n") == 1
 
 
 @pytest.mark.weights
