@@ -53,7 +53,6 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                         "overlap_onset": 0.68,
                         "min_duration_on": 0.13,
                         "min_duration_off": 0.09,
-                        "second_pass": False,
                     },
                 },
             ),
@@ -70,7 +69,6 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 {
                     "segmentation": {"precision": "float32", "step": 1.0},
                     "embedding.precision": "float32",
-                    "turns.second_pass": False,
                 },
             ),
             _preset(
