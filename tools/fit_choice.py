@@ -37,7 +37,7 @@ from diarist.formats.writing import write_aside
 from diarist.models.fused import FusedSegmentation
 from diarist.models.vad import load_vad
 from diarist.pipelines.config import ClusteringConfig, PipelineConfig
-from diarist.pipelines.frontend import Listener
+from diarist.pipelines.frontend import Evidence, Listener
 from diarist.pipelines.threads import single_threaded_algebra
 from diarist.pipelines.workers import num_cores
 from diarist.stages.hypotheses import FEATURES, Choice
@@ -68,10 +68,7 @@ class Sample:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("conversations", type=Path, nargs="+", help="WORK/RECIPE/conversations of fit_plda.py, others")
-    parser.add_argument("--output", "-o", type=Path, required=True, help="the npz file to write")
-    args = parser.parse_args(arguments)
+    args = asked(arguments, __doc__)
     try:
         known = listen(args.conversations[0])
         choice = fitted(list(samples(known, args.conversations)))
@@ -82,6 +79,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     print(json.dumps(dict(zip(FEATURES, choice.weights.round(2).tolist(), strict=True))))
     return 0
+
+
+def asked(arguments: Sequence[str] | None, what: str) -> argparse.Namespace:
+    """`conversations`, folders, and the `output`, a file, of a tool whose docstring is `what`."""
+    parser = argparse.ArgumentParser(description=what.splitlines()[0])
+    parser.add_argument("conversations", type=Path, nargs="+", help="WORK/RECIPE/conversations of fit_plda.py, others")
+    parser.add_argument("--output", "-o", type=Path, required=True, help="the npz file to write")
+    return parser.parse_args(arguments)
 
 
 def samples(known: Sequence[Conversation], folders: Sequence[Path]) -> Iterable[Sample]:
@@ -95,19 +100,18 @@ def samples(known: Sequence[Conversation], folders: Sequence[Path]) -> Iterable[
         print(path.stem, file=sys.stderr, flush=True)
 
 
-def clusterer_of(known: Sequence[Conversation], without: Sequence[str]) -> WindowVbx:
-    """The clusterer that ships, but for a PLDA that has not heard some speakers."""
+def clusterer_of(known: Sequence[Conversation], without: Sequence[str], choice: Choice | None = None) -> WindowVbx:
+    """The clusterer that ships, but for a PLDA that has not heard some speakers, and the choice of answers."""
     names = ("threshold", "Fa", "Fb", "loop", "centring", "min_cluster_size")
-    return WindowVbx(plda=fit(known, without=set(without)), **{n: getattr(ClusteringConfig(), n) for n in names})
+    values = {name: getattr(ClusteringConfig(), name) for name in names}
+    return WindowVbx(plda=fit(known, without=set(without)), choice=choice, **values)
 
 
 def hear(path: Path) -> Heard:
     """A recording by the default configuration; what has been heard lies beside it."""
     cache = path.with_suffix(".heard.npz")
     if not cache.is_file():
-        segmentation, embedding = networks()
-        with ThreadPoolExecutor(num_cores()) as pool, single_threaded_algebra(), open_audio(path) as reader:
-            evidence = Listener(segmentation, embedding, PipelineConfig(), pool, Emitter())(reader.blocks())
+        evidence = listened(path)
         with write_aside(cache) as aside, aside.open("wb") as file:
             np.savez(file, embeddings=evidence.embeddings, times=evidence.times)
     with np.load(cache) as found:
@@ -116,6 +120,13 @@ def hear(path: Path) -> Heard:
         names = [owner(reference, time, PipelineConfig().embedding.window)[0] for time in found["times"].tolist()]
         owners = np.array([-1 if name is None else speakers.index(name) for name in names], np.int64)
         return Heard(found["embeddings"], found["times"], owners, speakers)
+
+
+def listened(path: Path) -> Evidence:
+    """What the default configuration hears in a recording."""
+    segmentation, embedding = networks()
+    with ThreadPoolExecutor(num_cores()) as pool, single_threaded_algebra(), open_audio(path) as reader:
+        return Listener(segmentation, embedding, PipelineConfig(), pool, Emitter())(reader.blocks())
 
 
 @lru_cache(maxsize=1)

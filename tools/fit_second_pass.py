@@ -11,12 +11,10 @@ second pass. Frames of people who were not found, or were found twice, are left 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,25 +24,20 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from diarist import formats
-from diarist.audio.decode import open_audio
 from diarist.audio.files import expand
 from diarist.core.config import replace_from
-from diarist.core.events import Emitter
 from diarist.core.types import Diarization, Float32, SpeakerBounds
 from diarist.errors import DiaristError
 from diarist.formats.writing import write_aside
 from diarist.pipelines.cluster import Clusters, certainty, choice_of_answers
-from diarist.pipelines.config import ClusteringConfig, PipelineConfig
+from diarist.pipelines.config import PipelineConfig
 from diarist.pipelines.decode import stitch
-from diarist.pipelines.frontend import Evidence, Listener
+from diarist.pipelines.frontend import Evidence
 from diarist.pipelines.second_pass import Signs
-from diarist.pipelines.threads import single_threaded_algebra
-from diarist.pipelines.workers import num_cores
 from diarist.stages.assign import centroids
 from diarist.stages.second_pass import FIRST, NUM_SIGNS, STRIDE, TAPS
-from diarist.stages.window_vbx import WindowVbx
-from fit_choice import networks
-from fit_plda import SEED, Conversation, fit, listen
+from fit_choice import asked, clusterer_of, listened
+from fit_plda import SEED, Conversation, listen
 
 WIDTH, LAYERS = 16, 5
 LONGEST = 600  # judged frames, 30 s, in an example
@@ -62,10 +55,7 @@ class Sample:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("conversations", type=Path, nargs="+", help="WORK/RECIPE/conversations of fit_plda.py, others")
-    parser.add_argument("--output", "-o", type=Path, required=True, help="the npz file to write")
-    args = parser.parse_args(arguments)
+    args = asked(arguments, __doc__)
     try:
         known = listen(args.conversations[0])
         samples = [one for path in expand(args.conversations) for one in heard(path, known)]
@@ -82,24 +72,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def heard(path: Path, known: Sequence[Conversation]) -> list[Sample]:
     """A recording answered with a PLDA of `known` without its speakers, in examples."""
     config = replace_from(PipelineConfig(), {"turns.second_pass": False})
-    segmentation, embedding = networks()
-    with ThreadPoolExecutor(num_cores()) as pool, single_threaded_algebra(), open_audio(path) as reader:
-        evidence = Listener(segmentation, embedding, config, pool, Emitter())(reader.blocks())
+    evidence = listened(path)
     (reference,) = formats.read(path.with_suffix(".rttm"))
     print(path.stem, file=sys.stderr, flush=True)
     if len(evidence.times) == 0:
         return []
-    names = ("threshold", "Fa", "Fb", "loop", "centring", "min_cluster_size")
-    plda = fit(known, without=set(reference.labels))
-    choice = choice_of_answers(config.embedding.model)
-    vbx = WindowVbx(plda=plda, choice=choice, **{name: getattr(ClusteringConfig(), name) for name in names})
+    vbx = clusterer_of(known, reference.labels, choice_of_answers(config.embedding.model))
     labels, _ = vbx.answer(evidence.embeddings, SpeakerBounds(), evidence.times)
     voices = centroids(evidence.embeddings, labels)
     clusters = Clusters(labels, voices, certainty(evidence.embeddings, labels, voices))
     if len(voices) < 2:
         return []
     first, _ = stitch(evidence, clusters, config)
-    return examples(Signs(evidence, clusters, first, plda)[:], first, spoken(reference, evidence))
+    return examples(Signs(evidence, clusters, first, vbx.plda)[:], first, spoken(reference, evidence))
 
 
 def spoken(reference: Diarization, evidence: Evidence) -> NDArray[np.bool_]:

@@ -133,13 +133,14 @@ def _inside(folder: Path, name: str) -> Path | None:
 
 
 def _clusterer(config: PipelineConfig, dimension: int) -> tuple[Clusterer, tuple[str, ...]]:
-    chosen, model = config.clustering, origin(config.embedding.model)
+    chosen = config.clustering
     if chosen.method == "nme-sc":
         return partial(_nme_sc, chosen), ()
     if chosen.method == "agglomerative":
         return partial(_agglomerative, chosen, config.embedding.rows == "chunks"), ()
     if config.embedding.rows != "windows":
         raise ConfigError("clustering.method 'vbx-windows' needs embedding.rows 'windows'")
+    model = origin(config.embedding.model)
     if model in PLDAS:
         plda = window_plda(model, chosen.calibration)
         if len(plda.mu) != dimension:

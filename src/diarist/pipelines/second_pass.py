@@ -35,12 +35,12 @@ def second_pass_of(config: PipelineConfig) -> tuple[SecondPass, Plda] | None:
     """The network that goes with a configuration, where it asks for a second pass and there is one, and the PLDA that
     it sees voices through."""
     fits = config.clustering.method == "vbx-windows" and config.clustering.calibration in CHOSEN
-    return _shipped(config.embedding.model) if config.turns.second_pass and fits else None
+    return _shipped(origin(config.embedding.model)) if config.turns.second_pass and fits else None
 
 
 @lru_cache
-def _shipped(model: str) -> tuple[SecondPass, Plda] | None:
-    name = origin(model)
+def _shipped(name: str) -> tuple[SecondPass, Plda] | None:
+    """That of a name of the catalogue."""
     if name not in PLDAS:
         return None
     with resources.as_file(resources.files("diarist.models") / "plda" / f"{PLDAS[name]}-second.npz") as path:
