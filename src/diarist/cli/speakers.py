@@ -15,7 +15,7 @@ from diarist import formats
 from diarist.cli import speakers_enrol, speakers_link
 from diarist.cli.intermixed import IntermixedParser
 from diarist.errors import FormatError, UsageError
-from diarist.formats.writing import write_text
+from diarist.formats.writing import write_aside
 from diarist.speakers import portable
 from diarist.speakers.gallery import Gallery, different_models
 
@@ -114,8 +114,10 @@ def _export(args: argparse.Namespace) -> int:
     if args.file == "-":
         sys.stdout.write(text)
         return 0
-    write_text(args.file, text)
-    Path(args.file).chmod(0o600)
+    with write_aside(args.file) as aside:
+        if not aside.exists():  # a pipe or a device is written as it is
+            aside.touch(mode=0o600)  # nobody else may read it, not even while it is written
+        aside.write_bytes(text.encode("utf-8", "replace"))
     print(f"{_count(len(people), 'person', 'people')} written to {args.file}", file=sys.stderr)
     return 0
 

@@ -37,12 +37,13 @@ def write_aside(path: str | Path) -> Iterator[Path]:
     """
     shown = repr(str(path))
     try:
-        path = Path(path).resolve() if Path(path).is_symlink() else Path(path)
+        path = Path(path)
         if path.is_dir():
             raise DiaristError(f"cannot write {shown}: it is a folder")
-        if path.exists() and not path.is_file():
+        if path.exists() and not path.is_file():  # asked before links are followed: a pipe's own name leads nowhere
             yield path
             return
+        path = path.resolve() if path.is_symlink() else path
         aside = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}")
         try:
             yield aside

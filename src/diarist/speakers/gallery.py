@@ -90,8 +90,8 @@ class Gallery:
         self.path = default_path() if path is None else Path(path)
 
     def exists(self) -> bool:
-        """Whether there is a file."""
-        return self.path.exists()
+        """Whether there is a file with something in it: an enrolment that was stopped may leave an empty one."""
+        return self.path.exists() and not _is_empty(self.path)
 
     @property
     def model(self) -> str | None:
@@ -153,6 +153,7 @@ class Gallery:
     def forget(self, names: Sequence[str]) -> None:
         """Delete people and every trace of them in the file, all or none. Raises `UsageError` for an unknown name."""
         with self._open() as db:
+            db.execute("VACUUM")  # where the disk has no room to write the file anew, nobody is half forgotten
             with _changing(db):
                 known = dict(db.execute("SELECT key, name FROM person").fetchall())
                 for name in names:
@@ -193,8 +194,8 @@ class Gallery:
         """A connection to a whole gallery; what goes wrong with it is told as `DiaristError`."""
         if create:
             _make_file(self.path)
-        elif not self.path.is_file():
-            what = "it is no file" if self.path.exists() else "'diarist speakers enrol' makes one"
+        elif not self.path.is_file() or _is_empty(self.path):
+            what = "it is no file" if self.exists() else "'diarist speakers enrol' makes one"
             raise MissingError(f"there is no gallery '{self.path}': {what}")
         where = f"file:{quote(os.fsencode(self.path.absolute()))}?mode=rw"
         try:
@@ -264,7 +265,8 @@ def _changing(db: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        db.execute("ROLLBACK")
+        if db.in_transaction:  # a full disk has ended it
+            db.execute("ROLLBACK")
         raise
     db.execute("COMMIT")
 
@@ -274,6 +276,10 @@ def _nearest(name: str, known: dict[str, str]) -> str:
         return ": the gallery is empty"
     shown = {unicodedata.normalize("NFC", shown): None for shown in known.values()}
     return nearest(name, shown)
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size == 0
 
 
 def _make_file(path: Path) -> None:

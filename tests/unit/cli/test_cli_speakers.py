@@ -2,8 +2,11 @@
 
 import io
 import json
+import os
 import re
+import stat
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -171,6 +174,30 @@ def test_two_people_in_a_recording_are_not_enrolled_as_one(capsys, meeting):
 def test_alone_means_one_voice(capsys, meeting):
     out, _ = speak(capsys, "speakers", "enrol", "Anna", meeting, "--alone")
     assert "(SPEAKER_00, 2" in out
+
+
+def test_an_export_is_its_owners_alone_and_a_device_stays_as_it_is(capsys, enrolled, tmp_path):
+    speak(capsys, "speakers", "export", "all.json")
+    assert stat.S_IMODE((tmp_path / "all.json").stat().st_mode) == 0o600
+    (tmp_path / "all.json").chmod(0o644)
+    speak(capsys, "speakers", "export", "all.json")
+    assert stat.S_IMODE((tmp_path / "all.json").stat().st_mode) == 0o600
+    os.mkfifo("pipe", 0o644)
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit((tmp_path / "pipe").read_text)
+        speak(capsys, "speakers", "export", "pipe")
+        assert json.loads(read.result())["model"] == MODEL
+    assert stat.S_IMODE((tmp_path / "pipe").stat().st_mode) == 0o644
+
+
+def test_a_first_enrolment_that_was_stopped_does_no_harm(capsys, enrolled, tmp_path):
+    speak(capsys, "speakers", "export", "all.json")
+    for name in ("first", "second"):
+        (tmp_path / name).touch()
+    assert "makes one" in speak(capsys, "speakers", "list", "--gallery", "first", code=3)[1]
+    speak(capsys, "speakers", "enrol", "Anna", "anna.wav", "--gallery", "first")
+    speak(capsys, "speakers", "import", "all.json", "--gallery", "second")
+    assert [len(Gallery(tmp_path / name).people()) for name in ("first", "second")] == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 import sys
@@ -131,6 +132,14 @@ class TestWrite:
     def test_devices_are_written_to_not_replaced(self) -> None:
         formats.write(ONE, "/dev/null", "rttm")
         assert Path("/dev/null").is_char_device()
+
+    @pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="no /dev/fd")
+    def test_a_link_to_a_pipe_is_written_to(self) -> None:
+        reader, writer = os.pipe()
+        with os.fdopen(reader, encoding="utf-8") as end:
+            formats.write(ONE, f"/dev/fd/{writer}", "rttm")
+            os.close(writer)
+            assert end.read() == ONE.to_rttm()
 
     def test_names_that_are_no_unicode(self, tmp_path: Path) -> None:
         write_text(tmp_path / "a.txt", "caf\udce9")

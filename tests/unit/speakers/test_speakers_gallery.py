@@ -1,8 +1,10 @@
 """The gallery: what goes in comes out, nothing is left of who is forgotten, and no file can break it."""
 
 import multiprocessing
+import signal
 import sqlite3
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -174,9 +176,11 @@ def test_foreign_and_broken_files_are_told(gallery, tmp_path):
         with pytest.raises(FormatError, match="no gallery"):
             use()
     (tmp_path / "empty").touch()
-    with pytest.raises(FormatError, match="no gallery"):
+    assert not Gallery(tmp_path / "empty").exists()  # as a first enrolment that was stopped leaves it
+    with pytest.raises(MissingError, match="enrol' makes one"):
         Gallery(tmp_path / "empty").people()
     assert Gallery(tmp_path / "empty").add("Anna", [voice()]) == 1
+    assert Gallery(tmp_path / "empty").exists()
     with pytest.raises(MissingError, match="no file"):
         Gallery(tmp_path).people()
     with pytest.raises(DiaristError, match="folder"):
@@ -247,6 +251,50 @@ def test_one_that_is_held_too_long_is_told(gallery, monkeypatch):
     holder.execute("ROLLBACK")
     holder.close()
     assert gallery.add("Bo", [voice(1)]) == 1
+
+
+def test_a_transaction_that_a_full_disk_has_ended_tells_of_the_disk(gallery):
+    gallery.add("Anna", [voice()])
+    with (
+        pytest.raises(DiaristError, match="database or disk is full"),
+        gallery._open() as db,
+        module._changing(db),
+    ):
+        db.execute("ROLLBACK")  # as SQLite does by itself
+        raise sqlite3.OperationalError("database or disk is full")
+    assert [person.name for person in gallery.people()] == ["Anna"]
+
+
+def _forget_without_room(path, names, told):
+    import resource
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limit = Path(path).stat().st_size // 2  # room for a journal of some of its pages, not for one of all
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    try:
+        Gallery(path).forget(names)
+    except DiaristError as error:
+        told.put(str(error))
+    else:
+        told.put("forgotten")
+
+
+def test_nobody_is_half_forgotten_where_there_is_no_room_to_write_the_file_anew(gallery):
+    """Nobody deleted, and nobody told so, whose bytes are still in the file."""
+    pytest.importorskip("resource")
+    gallery.add("Annabel", [voice(1, dimension=192)])  # first in the file
+    gallery.add_people(
+        [Person(f"Person {i}", tuple(voice(100 * i + j, dimension=192) for j in range(40))) for i in (1, 2)]
+    )
+    start = multiprocessing.get_context("spawn")
+    told = start.SimpleQueue()
+    process = start.Process(target=_forget_without_room, args=(gallery.path, ["Annabel"], told))
+    process.start()
+    process.join()
+    assert "cannot use the gallery" in told.get()
+    assert [person.name for person in gallery.people()] == ["Annabel", "Person 1", "Person 2"]
+    gallery.forget(["Annabel"])
+    assert b"nnabel" not in left_in(gallery.path.parent)
 
 
 def test_where_it_is_kept(monkeypatch, tmp_path):
