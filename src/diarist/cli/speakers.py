@@ -14,6 +14,7 @@ from typing import Any
 from diarist import formats
 from diarist.cli import speakers_enrol, speakers_link
 from diarist.cli.intermixed import IntermixedParser
+from diarist.cli.table import counted
 from diarist.errors import FormatError, UsageError
 from diarist.formats.writing import write_aside
 from diarist.speakers import portable
@@ -118,7 +119,7 @@ def _export(args: argparse.Namespace) -> int:
         if not aside.exists():  # a pipe or a device is written as it is
             aside.touch(mode=0o600)  # nobody else may read it, not even while it is written
         aside.write_bytes(text.encode("utf-8", "replace"))
-    print(f"{_count(len(people), 'person', 'people')} written to {args.file}", file=sys.stderr)
+    print(f"{counted(len(people), 'person', 'people')} written to {args.file}", file=sys.stderr)
     return 0
 
 
@@ -133,9 +134,5 @@ def _import(args: argparse.Namespace) -> int:
     added = gallery.add_people(people)
     known = sum(len(person.voices) for person in people) - added
     told = f", {known} known already" if known else ""
-    print(f"{_count(len(people), 'person', 'people')}, {_count(added, 'new voice')}{told}", file=sys.stderr)
+    print(f"{counted(len(people), 'person', 'people')}, {counted(added, 'new voice')}{told}", file=sys.stderr)
     return 0
-
-
-def _count(number: int, thing: str, several: str | None = None) -> str:
-    return f"{number} {thing if number == 1 else several or thing + 's'}"

@@ -9,7 +9,8 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain, count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from diarist import formats
 from diarist.cli.flags import add_config, given
 from diarist.cli.naming import Namer, add_gallery, namer_of, scorer_of, sort_out
 from diarist.cli.speakers_enrol import add_diarizer, diarizer_of
+from diarist.cli.table import counted
 from diarist.core.config import replace_from
 from diarist.errors import DiaristError, InputError
 from diarist.formats.writing import write_text
@@ -47,6 +49,7 @@ class Folder:
     labels: list[str] = field(default_factory=list)
     voices: list[Voice] = field(default_factory=list)
     failed: int = 0
+    named: int = 0
 
     def result(self, recording: int) -> Diarization:
         """A recording as it was put aside."""
@@ -82,10 +85,11 @@ def link_recordings(args: argparse.Namespace) -> int:
     from diarist.speakers.linking import link
 
     sort_out(args)
+    how = replace_from(LinkingConfig(), given(args, LinkingConfig())).link
     diarizer = diarizer_of(args)
     model = embedding_identity(diarizer.config.embedding.model, diarizer.config.embedding.precision)
     namer, scorer = namer_of(args, diarizer.config), scorer_of(args, model)
-    files = expand(args.audio)
+    files = [file for file in expand(args.audio) if file.name != REPORT]  # linked/*.json has one, too
     _make_folder(args.out)
     with TemporaryDirectory(prefix="diarist-link-") as aside:
         folder = Folder(Path(aside))
@@ -93,7 +97,6 @@ def link_recordings(args: argparse.Namespace) -> int:
             _hear(folder, path, uri, diarizer, namer, model)
         if not folder.files:
             raise InputError("none of the recordings could be read")
-        how = replace_from(LinkingConfig(), given(args, LinkingConfig())).link
         links = link(folder.voices, np.array(folder.recordings, np.int64), scorer, how)
         names = _names(links, len(folder.voices))
         report = _report(folder, links, names)
@@ -116,19 +119,28 @@ def _hear(folder: Folder, path: Path, uri: str, diarizer: Diarizer, namer: Namer
                 raise InputError(
                     f"the voices of '{path}' were made by {others.pop()}, not by {model}: diarize it again"
                 )
+            result = replace(result, uri=_free_name(folder, result.uri, uri))
             result = result if namer is None else namer(result)
             number = len(folder.files)
             formats.write(result, folder.aside / f"{number}.json")
             folder.files.append(str(path))
             folder.uris.append(result.uri)
             for label, voice in voices_in(result).items():
-                if result.speakers[label].match is None:
+                if result.speakers[label].match is not None:
+                    folder.named += 1
+                else:
                     folder.recordings.append(number)
                     folder.labels.append(label)
                     folder.voices.append(voice)
     except InputError as error:
         folder.failed += 1
         print(f"diarist: error: {' '.join(str(error).split())}", file=sys.stderr)
+
+
+def _free_name(folder: Folder, own: str, of_file: str) -> str:
+    """What a recording is called: two results may say the same of themselves, and must not be written to one file."""
+    numbered = (f"{of_file}_{number}" for number in count(2))
+    return next(name for name in chain((own, of_file), numbered) if name not in folder.uris)
 
 
 def _results(path: Path, uri: str, diarizer: Diarizer) -> Iterator[Diarization]:
@@ -163,15 +175,22 @@ def _report(folder: Folder, links: Links, names: list[str]) -> dict[str, Any]:
         )
     listed = [{"label": name, "recordings": found} for name, found in voices.items()]
     listed.sort(key=lambda voice: (-len(voice["recordings"]), voice["label"]))
-    return {"schema": SCHEMA, "num_recordings": len(folder.files), "num_failed": folder.failed, "voices": listed}
+    return {
+        "schema": SCHEMA,
+        "num_recordings": len(folder.files),
+        "num_failed": folder.failed,
+        "num_named": folder.named,
+        "voices": listed,
+    }
 
 
 def _table(report: dict[str, Any]) -> str:
     several = [voice for voice in report["voices"] if len(voice["recordings"]) > 1]
     alone = len(report["voices"]) - len(several)
-    lines = [
-        f"{report['num_recordings']} recordings: {len(several)} voices are in several of them, {alone} in one only"
-    ]
+    recordings = counted(report["num_recordings"], "recording")
+    voices = counted(len(several), "voice")
+    known = f"; {report['num_named']} more known by name" if report["num_named"] else ""
+    lines = [f"{recordings}: {voices} in several of them, {alone} in one only{known}"]
     for voice in several:
         lines += ["", f"{voice['label']}: {sum(found['seconds'] for found in voice['recordings']):.0f} s"]
         lines += [
@@ -191,7 +210,7 @@ def _write(folder: Folder, names: list[str], report: dict[str, Any], args: argpa
         for format in args.format or ["rttm"]:
             formats.write(result, formats.output_path(args.out, uri, format), format)
     write_text(args.out / REPORT, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-    print(f"wrote {len(folder.uris)} recordings and {REPORT} to {args.out}", file=sys.stderr)
+    print(f"wrote {counted(len(folder.uris), 'recording')} and {REPORT} to {args.out}", file=sys.stderr)
 
 
 def _make_folder(path: Path | None) -> None:

@@ -14,7 +14,7 @@ def render(result: Diarization) -> str:
     if not result.turns:
         return f"{result.uri}: nobody speaks{_length(result)}\n"
     lines = [
-        f"{result.uri}: {_count(result.num_speakers, 'speaker')}, {_count(len(result), 'turn')}{_length(result)}",
+        f"{result.uri}: {counted(result.num_speakers, 'speaker')}, {counted(len(result), 'turn')}{_length(result)}",
         "",
     ]
     width = max(len(name) for name in (*result.labels, "overlap"))
@@ -32,7 +32,7 @@ def render(result: Diarization) -> str:
         turns = sum(turn.speaker == name for turn in result)
         lines.append(
             f"{name:<{width}}  {_lane(result, name, end)}  {clock(seconds):>{time}}  {seconds / total:4.0%}  "
-            f"{_count(turns, 'turn')}"
+            f"{counted(turns, 'turn')}"
         )
     overlap = sum(stop - start for start, stop in result.overlaps())
     if overlap:
@@ -79,5 +79,6 @@ def _length(result: Diarization) -> str:
     return f" in {clock(result.duration)}" if result.duration else ""
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
+def counted(number: int, thing: str, several: str | None = None) -> str:
+    """`1 voice`, `2 voices`; `several` where the plural is no `s` more."""
+    return f"{number} {thing if number == 1 else several or thing + 's'}"

@@ -275,7 +275,7 @@ def test_the_same_voices_across_a_folder(capsys, tmp_path):
     out, err = speak(
         capsys, "speakers", "link", "archive", "--out", "linked", "--format", "rttm", "--format", "json", code=1
     )
-    assert out.startswith("3 recordings: 3 voices are in several of them, 1 in one only") and "d.wav" in err
+    assert out.startswith("3 recordings: 3 voices in several of them, 1 in one only\n") and "d.wav" in err
     labels = {uri: formats.read(tmp_path / "linked" / f"{uri}.rttm")[0].labels for uri in "abc"}
     assert labels["a"] == ["VOICE_000", "VOICE_001"] and labels["b"][0] == "VOICE_001"
     assert set(labels["c"]) == {labels["b"][1], "VOICE_000", "VOICE_003"}
@@ -294,6 +294,28 @@ def test_known_voices_are_left_out_of_linking(capsys, enrolled, tmp_path):
     (tmp_path / "archive").mkdir()
     say(tmp_path / "archive" / "a.wav", (0.5, 8, 2), (8.5, 15, 3), seed=1)
     say(tmp_path / "archive" / "b.wav", (0.5, 8, 3), (8.5, 15, 2), seed=2)
-    speak(capsys, "speakers", "link", "archive", "--out", "linked", "--gallery")
+    out, _ = speak(capsys, "speakers", "link", "archive", "--out", "linked", "--gallery")
+    assert out.startswith("2 recordings: 1 voice in several of them, 0 in one only; 2 more known by name\n")
     labels = [formats.read(tmp_path / "linked" / f"{uri}.rttm")[0].labels for uri in "ab"]
     assert labels == [["Anna", "VOICE_000"], ["VOICE_000", "Anna"]]
+
+
+def test_how_sure_a_link_must_be_is_read_before_anything_is_heard(capsys, tmp_path):
+    (tmp_path / "bad.wav").write_bytes(b"no sound")
+    err = speak(capsys, "speakers", "link", "bad.wav", "--link-probability", "2", code=2)[1]
+    assert "'link.probability' must be" in err and "bad.wav" not in err
+
+
+def test_results_of_one_name_are_written_to_files_of_their_own(capsys, meeting, tmp_path):
+    for folder in ("mon", "tue", "tue/wed"):
+        (tmp_path / folder).mkdir()
+        speak(capsys, "run", meeting, "--format", "json", "--out", folder)
+    (tmp_path / "mon" / "links.report.json").write_text("{}")  # of an earlier run: no recording
+    results = [*sorted(tmp_path.glob("*/*.json")), tmp_path / "tue" / "wed" / "meeting.json"]
+    out, _ = speak(capsys, "speakers", "link", *results, "--out", "linked", "--json")
+    uris = ["meeting", "tue_meeting.json", "wed_meeting.json"]
+    assert sorted(path.stem for path in (tmp_path / "linked").glob("*.rttm")) == uris
+    report = json.loads(out)
+    assert report["num_recordings"] == 3 and report["num_failed"] == report["num_named"] == 0
+    assert [[found["uri"] for found in voice["recordings"]] for voice in report["voices"]] == [uris] * 3
+    assert formats.read(tmp_path / "linked" / "tue_meeting.json.rttm")[0].uri == "tue_meeting.json"
