@@ -6,8 +6,9 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,10 @@ from diarist.core.config import dump_toml, from_dict, nearest, read_file, replac
 from diarist.errors import ExtraError, UsageError
 
 if TYPE_CHECKING:
-    from diarist.evaluation.free_running import Judge
     from diarist.pix2seq.config import Config
+    from diarist.pix2seq.model import Pix2Seq
+    from diarist.pix2seq.train import Judge
+    from diarist.simulate.sources import Speech
 
 HELP = "train a network that writes turns as tokens (Pix2Seq)"
 FOLDERS = {"speech": "data.speech", "noise": "data.noise", "rttm": "data.rttm", "judge_rttm": "train.judged_rttm"}
@@ -88,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     from diarist.pix2seq.train import train
 
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts
-    judge = _judge(config) if first else None
+    judge: Judge | None = _judge(config) if first else None
     last = train(config, output, resume=args.resume, until=args.steps, judge=judge, tell=_tell, start=_path(args.start))
     if first:
         print(last)
@@ -146,25 +149,53 @@ def _needs_torch() -> None:
 
 
 def _judge(config: Config) -> Judge | None:
-    """Held-out conversations of the speakers that training leaves out, and real recordings, heard once."""
-    from diarist.evaluation.free_running import Judge, recorded, simulated
-    from diarist.pix2seq.data import speakers_of
-    from diarist.pix2seq.frontends import front_end
+    """Held-out conversations of the speakers that training leaves out, and real recordings.
+
+    What they need is looked for now, so that what is missing is told before anything is learned; they are made and
+    heard, which takes minutes, when they are first judged.
+    """
+    from diarist.evaluation.free_running import SETS
+    from diarist.pix2seq.data import find_recordings, speakers_of
     from diarist.simulate.sources import find_noise
 
-    fold = config.train.judged_fold or config.data.without_fold
-    if not config.train.evaluate_every or not (config.train.judged or config.train.judged_rttm):
+    train, fold = config.train, config.train.judged_fold or config.data.without_fold
+    if not train.evaluate_every:
         return None
-    front = front_end(config.model.frontend, around=config.model.around)
-    sets = {}
-    if config.train.judged and fold and config.data.speech:
+    noise, held_out = find_noise(config.data.noise), []
+    if train.judged and fold and config.data.speech:
         held_out = speakers_of(replace(config.data, fold=fold, without_fold=""))
-        print(f"held-out conversations of {len(held_out)} speakers are made", file=sys.stderr)
-        sets = simulated(
-            front, held_out, config.train.judged, config.model.max_seconds, noise=find_noise(config.data.noise)
-        )
-    sets |= recorded(front, config.train.judged_rttm, config.model.max_seconds)
-    return Judge(sets) if sets else None
+    sets = {name: number for name, number in SETS.items() if number[1] <= len(held_out)}
+    if held_out and len(sets) < len(SETS):
+        few = f"only {len(held_out)} speakers are held out ({fold})"
+        print(f"diarist: warning: {few}: none are judged for {', '.join(SETS.keys() - sets.keys())}", file=sys.stderr)
+    if not sets and not find_recordings(train.judged_rttm):
+        return None
+    return Later(lambda: _held_out(config, held_out, sets, noise))
+
+
+class Later:
+    """A judge that is made at its first judgement."""
+
+    def __init__(self, made: Callable[[], Judge]) -> None:
+        self._made = cache(made)
+
+    def __call__(self, model: Pix2Seq) -> Mapping[str, float]:
+        """The figures of `model`."""
+        return self._made()(model)
+
+
+def _held_out(
+    config: Config, speakers: Sequence[Speech], sets: Mapping[str, tuple[int, int]], noise: Sequence[Path]
+) -> Judge:
+    from diarist.evaluation.free_running import Judge, recorded, simulated
+    from diarist.pix2seq.frontends import front_end
+
+    front, seconds = front_end(config.model.frontend, around=config.model.around), config.model.max_seconds
+    made = {}
+    if sets:
+        print(f"held-out conversations of {len(speakers)} speakers are made", file=sys.stderr)
+        made = simulated(front, speakers, config.train.judged, seconds, noise=noise, numbers=sets)
+    return Judge(made | recorded(front, config.train.judged_rttm, seconds))
 
 
 def _prepare(config: Config, output: Path, number: int) -> int:

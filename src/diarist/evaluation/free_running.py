@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 BATCH = 16  # windows decoded together
 SEED = 977  # of held-out conversations
+SETS = {"simulated-2": (2, 2), "simulated-3-4": (3, 4)}  # numbers of speakers of held-out conversations
 LEAST = 2.0  # seconds: a shorter rest of a real recording is no window
 
 
@@ -56,7 +57,7 @@ def simulated(
 ) -> dict[str, HeldOut]:
     """`num` conversations of `seconds` for each range of numbers of speakers, which the name of a set says."""
     made: dict[str, HeldOut] = {}
-    for name, number in (numbers or {"simulated-2": (2, 2), "simulated-3-4": (3, 4)}).items():
+    for name, number in (SETS if numbers is None else numbers).items():
         made[name] = HeldOut()
         kind = replace(base or SimulationConfig(), speakers=number, duration=(seconds, seconds))
         for index in range(num):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from diarist.cli import train as train_command
 from diarist.cli.main import main
 from diarist.core.config import from_dict, read_file
 from diarist.pix2seq.config import Config
@@ -74,6 +75,49 @@ def test_a_dev_run_goes_through_everything(tmp_path: Path, capsys: pytest.Captur
     assert {"config.toml", "log.jsonl", "model.safetensors", "step_00000002.pt", "cache"} <= made
     assert main([*command, *few, *changes]) == 2
     assert "--resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told", "code"),
+    [
+        (["--resume"], "holds no checkpoint", 2),
+        (["--noise", "nowhere"], "'nowhere' is not a folder of noise", 1),
+        (["--rttm", "nowhere"], "'nowhere' holds no recording", 1),
+        (["--judge-rttm", "nowhere"], "'nowhere' holds no recording", 1),
+        (["--from", "nowhere"], "'nowhere'", 3),
+    ],
+)
+def test_what_is_missing_is_told_before_anything_is_made(
+    arguments: list[str], told: str, code: int, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("safetensors")
+    voices(tmp_path / "s")
+    command = ["train", "simple_no_ints_mel", "--dev", "--speech", str(tmp_path / "s"), "--output", str(tmp_path / "o")]
+    assert main([*command, *arguments]) == code
+    said = capsys.readouterr().err
+    assert told in said and "are made" not in said
+    assert not (tmp_path / "o").exists()
+
+
+def test_few_held_out_speakers_are_judged_by_what_they_can_say(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    voices(tmp_path / "s")
+    command = ["train", "simple_no_ints_mel", "--dev", "--speech", str(tmp_path / "s"), "--output", str(tmp_path / "o")]
+    judges = []
+    monkeypatch.setattr("diarist.pix2seq.train.train", lambda *given, judge, **more: judges.append(judge))
+    monkeypatch.setattr(train_command, "_draw", lambda output: None)
+    for held in (2, 1, 0):
+        monkeypatch.setattr("diarist.pix2seq.data.speakers_of", lambda config, held=held: [None] * held)
+        assert main([*command, "--set", "train.judged_fold=0/4"]) == 0
+    assert [judge is None for judge in judges] == [False, True, True]
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[0]
+        .endswith("only 2 speakers are held out (0/4): none are judged for simulated-3-4")
+    )
 
 
 def test_processes_share_out_the_conversations_to_prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
