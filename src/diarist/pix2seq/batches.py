@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,8 +83,11 @@ class Batches(torch.utils.data.Dataset[Batch]):
         first = (number * self.world + self.rank) * self.size
         return collate([self.examples[first + i] for i in range(self.size)], self.vocabulary, self.audio)
 
-    def since(self, first: int, workers: int) -> Iterator[Batch]:
-        """Batches from number `first` on, without end, made by `workers` processes ahead of time (0: by a thread)."""
+    def since(self, first: int, workers: int) -> Generator[Batch, None, None]:
+        """Batches from number `first` on, without end, made by `workers` processes ahead of time (0: by the caller).
+
+        To be closed, which ends the processes.
+        """
         if workers:
             loader: Any = torch.utils.data.DataLoader(
                 self,
@@ -94,7 +98,12 @@ class Batches(torch.utils.data.Dataset[Batch]):
                 multiprocessing_context="spawn",
                 persistent_workers=True,
             )
-            yield from loader
+            made: Any = iter(loader)
+            try:
+                yield from made
+            finally:  # not whenever the iterator is collected; a process that dies of being ended is no matter
+                with contextlib.suppress(RuntimeError):
+                    made._shutdown_workers()
         number = first
         while True:
             yield self[number]

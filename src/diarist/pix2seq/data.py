@@ -58,6 +58,10 @@ class FrontEnd(Protocol):
         """Tokens of a window, as they are or disturbed."""
         ...
 
+    def joined(self, before: Any, after: Any) -> Any:
+        """Tokens of two stretches of sound as those of one."""
+        ...
+
 
 @dataclass(frozen=True)
 class Part:
@@ -215,7 +219,7 @@ class Examples:
         left = round((before.seconds - at) * SAMPLE_RATE)
         after = self._cut(part, left, rng, recast_share)
         turns = [replace(t, start=t.start + at, end=t.end + at) for t in after.turns]
-        sound = np.concatenate([before.features[:first], after.features[: num - first]])
+        sound = self.front.joined(before.features[:first], after.features[: num - first])
         return Example(sound, tuple(sorted([*cropped(before.turns, 0.0, at), *turns])), at + after.seconds)
 
     def _mark(self) -> str:

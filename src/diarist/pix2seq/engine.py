@@ -21,13 +21,14 @@ from diarist.audio.decode import AudioReader
 from diarist.core.events import Emitter, Hook
 from diarist.core.time import SAMPLE_RATE
 from diarist.core.types import Diarization, Float32, SpeakerBounds, Turn
+from diarist.errors import WeightsError
 from diarist.models.identity import embedding_identity
 from diarist.pipelines.config import RuntimeConfig
 from diarist.pipelines.method import Reading
 from diarist.pipelines.threads import single_threaded_algebra
 from diarist.pix2seq import presets
 from diarist.pix2seq.checkpoint import load
-from diarist.pix2seq.config import DecodeConfig, ModelConfig, Pix2SeqConfig
+from diarist.pix2seq.config import DecodeConfig, Pix2SeqConfig
 from diarist.pix2seq.frontends import front_end
 from diarist.pix2seq.prompt import Chain
 from diarist.pix2seq.tokens import Given, Vocabulary, Written
@@ -109,7 +110,7 @@ class Pix2SeqDiarizer(Reading[Pix2SeqConfig]):
             if self._model is None:
                 self._model = self._load()
             if self._hears is None:
-                self._hears = _hears(self._model.config, self.runtime.offline)
+                self._hears = _hears(self._model, self.config.checkpoint, self.runtime.offline)
             return self._model, self._hears
 
     def _load(self) -> Pix2Seq:
@@ -119,9 +120,14 @@ class Pix2SeqDiarizer(Reading[Pix2SeqConfig]):
         return model.to(device_of(self.runtime.device))
 
 
-def _hears(config: ModelConfig, offline: bool) -> Hears:
-    """The front end of a network, for whole windows."""
-    front = front_end(config.frontend, around=config.around, offline=offline)
+def _hears(model: Pix2Seq, checkpoint: str, offline: bool) -> Hears:
+    """The front end of a network, for whole windows. Raises `WeightsError` where it is not what it was trained with."""
+    front = front_end(model.config.frontend, around=model.config.around, offline=offline)
+    if front.spec != model.audio:
+        raise WeightsError(
+            f"the network '{checkpoint}' was trained with another front end '{front.name}' than this diarist has "
+            f"({model.audio.channels} values at a time, not {front.spec.channels}): train it again"
+        )
     front.hear(np.zeros(SAMPLE_RATE, np.float32))  # so that its networks are loaded
     return lambda samples: np.asarray(front.window(front.hear(samples), 0, len(samples)))
 

@@ -104,8 +104,11 @@ class Run:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
-        self.model.load_state_dict(state["model"])
+        """Go on from there. Raises `UsageError` where it was begun with another front end."""
+        own, kept = self.model.state_dict(), state["model"]
+        if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in kept.items()}:
+            raise UsageError("the training was begun with a front end that this diarist no longer has: begin it anew")
+        self.model.load_state_dict(kept)
         self.optimizer.load_state_dict(state["optimizer"])
         self.average = {name: value.to(self.device) for name, value in state["average"].items()}
         self.update, self.seconds = state["update"], state["seconds"]
@@ -116,7 +119,7 @@ class Run:
     def begin_with(self, path: Path) -> None:
         """Take the weights of a trained network. Raises `UsageError` where it is of another shape."""
         given = checkpoint.load(path)[0]
-        if given.config != self.config.model:
+        if given.config != self.config.model or given.audio != self.model.audio:
             raise UsageError(f"'{path}' is of another model than the configuration's [model]")
         self.model.load_state_dict(given.state_dict())
         for name, value in self.model.named_parameters():
@@ -250,11 +253,11 @@ def train(
     if run.world.rank == 0:
         output.mkdir(parents=True, exist_ok=True)
         write_text(output / "config.toml", dump_toml(to_dict(config)))
-    with TrainingLog(output, config, run, tell) as log, _Interrupt() as interrupt:
-        supply = batches.since(run.update * config.train.accumulate, config.train.workers)
+    supply = contextlib.closing(batches.since(run.update * config.train.accumulate, config.train.workers))
+    with TrainingLog(output, config, run, tell) as log, _Interrupt() as interrupt, supply as made:
         stop = False
         while run.update < goal and not stop:
-            row = update(run, [next(supply) for _ in range(config.train.accumulate)])
+            row = update(run, [next(made) for _ in range(config.train.accumulate)])
             log.step(row, last=run.update == goal)
             stop = run.world.any(interrupt.asked, run.device)
             if run.update % config.train.checkpoint_every == 0 or run.update == goal or stop:

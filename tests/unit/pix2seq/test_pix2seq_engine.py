@@ -138,6 +138,8 @@ def test_from_a_file(model: Pix2Seq, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found.turns == diarizer(model)(HEARD[2][0], sample_rate=RATE).turns
     assert found.extra["checkpoint"].startswith("toys.safetensors ")
     assert checkpoint.weights_of(path) == ["segmentation-3.0", "campplus-zh-en"]
+    with pytest.raises(WeightsError, match=r"toys\.safetensors' was trained with another front end 'frames'"):
+        Pix2SeqDiarizer(config={"checkpoint": str(path)})(HEARD[2][0], sample_rate=RATE)
     path.write_bytes(b"nonsense")
     with pytest.raises(WeightsError, match="is not a Pix2Seq checkpoint"):
         Pix2SeqDiarizer(config={"checkpoint": str(path)})(HEARD[2][0], sample_rate=RATE)

@@ -20,8 +20,9 @@ from diarist.core.config import dump_toml, replace_from, to_dict
 from diarist.errors import Cancelled, DiaristError, InputError, UsageError
 from diarist.pix2seq import train as training
 from diarist.pix2seq.checkpoint import load
-from diarist.pix2seq.config import Config
+from diarist.pix2seq.config import AudioSpec, Config
 from diarist.pix2seq.curves import read_log
+from diarist.pix2seq.frontends.mel import MelFrontEnd
 from diarist.pix2seq.train_config import TrainConfig
 
 
@@ -101,6 +102,20 @@ def test_a_folder_holds_one_training(config: Config, tmp_path: Path) -> None:
     wider = replace(config, model=replace(config.model, d_model=32))
     with pytest.raises(UsageError, match="another model"):
         training.train(wider, tmp_path / "run", resume=True)
+
+
+def test_a_front_end_that_was_another(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Narrower(MelFrontEnd):
+        @property
+        def spec(self) -> AudioSpec:
+            return AudioSpec(79, 0.016, 0.008)
+
+    training.train(config, tmp_path / "run", until=1)
+    monkeypatch.setattr(training, "front_end", lambda *_, **__: Narrower())
+    with pytest.raises(UsageError, match="begun with a front end"):
+        training.train(config, tmp_path / "run", resume=True)
+    with pytest.raises(UsageError, match="another model"):
+        training.train(config, tmp_path / "two", start=tmp_path / "run" / "model.safetensors")
 
 
 def test_checkpoints_kept(config: Config, tmp_path: Path) -> None:
@@ -183,7 +198,7 @@ from pathlib import Path
 from diarist.core.config import from_dict, read_file
 from diarist.errors import Cancelled
 from diarist.pix2seq import train as training
-from diarist.pix2seq.config import Config
+from diarist.pix2seq.config import AudioSpec, Config
 
 def update(run, batches, real=training.update):
     row = real(run, batches)

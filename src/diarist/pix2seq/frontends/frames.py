@@ -6,27 +6,28 @@ diarist clusters windows with, so that a trained transformer goes on hearing wha
 instant lies in two chunks; their local speakers are matched where the chunks overlap and their evidence is averaged. A
 voice is that of a few seconds around the token, not of the whole chunk, in which the network may take two people for
 one. A token then tells the two most active local speakers: how active in each of twenty frames, and with which voice.
-Who is the same as whom over the recording is left to the transformer.
+Who might be the same as whom over the window is said in four ways (`grouping.py`); who is, is left to the transformer.
 
-Training plays what was heard faster or slower, mirrors the space of voices, adds noise to them, more to those heard
-for less, and loses some.
+Training plays what was heard faster or slower, mirrors the space of voices, adds noise to them, nearly the same for a
+second or two, more to those heard for less, and loses some.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 
 from diarist.core.protocols import EmbeddingModel, SegmentationModel
 from diarist.core.time import SAMPLE_RATE, Axis
 from diarist.core.types import Float32, Int64
 from diarist.models.load import load_embedding, load_segmentation
 from diarist.pix2seq.config import AROUND, AudioSpec
+from diarist.pix2seq.frontends import grouping
 from diarist.pix2seq.frontends.disturbance import Disturbance
 from diarist.stages import powerset, segment
 from diarist.stages.embed import at_maps, unit_rows
@@ -44,6 +45,7 @@ BLOCK = 1000  # fbank frames that the embedding trunk hears at once
 LEAST = 0.25  # seconds alone; a voice heard alone for less is told from where others talk too
 SATURATED = 5.0  # seconds of a voice after which more count for no more
 
+STEADY = 5  # windows of a voice over which what is added to it in training is the same, nearly
 LOST = 0.05  # in training: share of the voices that are lost,
 MIRRORED = 0.7  # of the examples whose voices are mirrored, so that voices are compared and not known,
 SINGLE = 0.1  # and of the examples in which every instant is told by one chunk
@@ -56,7 +58,8 @@ class FramesFrontEnd:
 
     name = "frames"
     rate = SAMPLE_RATE / (SUBFRAMES * FRAME)  # tokens a second
-    channels = (RANKS + 2) * SUBFRAMES + RANKS * (NUM_VOICE + 1)
+    alone = (RANKS + 2) * SUBFRAMES + RANKS * (NUM_VOICE + 1)  # channels that a token has from its own instant
+    channels = alone + RANKS * grouping.CHANNELS[0] + grouping.CHANNELS[1]
     speech = slice(RANKS * SUBFRAMES, (RANKS + 1) * SUBFRAMES)  # of a token: how probable it is that anybody talks
 
     def __init__(self, *, around: float = AROUND, offline: bool = False) -> None:
@@ -125,13 +128,16 @@ class FramesFrontEnd:
         single = False
         if disturbance is not None:
             voices, seconds, single = _disturbed(voices, seconds, disturbance)
-        return _tokens(scores, voices, seconds, starts[inside], frames, single)
+        return _grouped(_tokens(scores, voices, seconds, starts[inside], frames, single))
+
+    def joined(self, before: Float32, after: Float32) -> Float32:
+        """Tokens of two stretches of sound as those of one, in which the second follows the first."""
+        return _grouped(np.concatenate([before, after])[:, : self.alone])
 
     def _loaded(self) -> tuple[SegmentationModel, EmbeddingModel, Plda]:
         if self._models is None:
             segmentation, embedding = load_segmentation(offline=self._offline), load_embedding(offline=self._offline)
-            with resources.as_file(resources.files("diarist.pix2seq.frontends") / "voices.npz") as path:
-                self._models = segmentation, embedding, Plda.load(path)
+            self._models = segmentation, embedding, grouping.voice_plda()
         return self._models
 
 
@@ -198,7 +204,8 @@ def _disturbed(voices: Float32, seconds: Float32, disturbance: Disturbance) -> t
     instants are told by one chunk only."""
     rng = disturbance.rng
     deviation = disturbance.noise * 0.63 / np.sqrt(1 + seconds[..., None])  # of 1.5 s, the PLDA's noise is 1
-    voices = voices + ((seconds[..., None] > 0) * rng.normal(size=voices.shape) * deviation).astype(np.float32)
+    steady = uniform_filter1d(rng.normal(size=voices.shape), STEADY, axis=1, mode="wrap") * np.sqrt(STEADY)
+    voices = voices + ((seconds[..., None] > 0) * steady * deviation).astype(np.float32)
     seconds = seconds * (rng.random(seconds.shape) >= LOST)
     if rng.random() < MIRRORED:
         voices = voices * rng.choice(np.array([-1, 1], np.float32), NUM_VOICE)
@@ -235,6 +242,17 @@ def _tokens(scores: Float32, voices: Float32, seconds: Float32, starts: Int64, f
     reliable = np.log1p(np.take_along_axis(total, ranked, axis=1)) * gate
     parts = (activity, summed.transpose(0, 2, 1), reliable, voice)
     return np.concatenate([part.reshape(num_tokens, -1) for part in parts], axis=1).astype(np.float32)
+
+
+def _grouped(tokens: Float32) -> Float32:
+    """Tokens of a window with what its groups of voices tell."""
+    num_tokens, active = len(tokens), RANKS * SUBFRAMES
+    activity = tokens[:, :active].reshape(num_tokens, RANKS, SUBFRAMES)
+    gate = np.maximum(activity.max(axis=2), 1e-6)
+    first = active + 2 * SUBFRAMES
+    seconds = np.expm1(tokens[:, first : first + RANKS] / gate)
+    voices = tokens[:, first + RANKS :].reshape(num_tokens, RANKS, NUM_VOICE) / gate[..., None]
+    return np.concatenate([tokens, grouping.groups(activity.mean(axis=2), seconds, voices)], axis=1)
 
 
 def _views(starts: Int64, num_frames: int, frames: Int64, single: bool) -> tuple[Int64, Int64]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,8 @@ from numpy.typing import NDArray
 from diarist.core.time import SAMPLE_RATE
 from diarist.core.types import Float32, Turn
 from diarist.pix2seq.frontends.frames import FRAME, SUBFRAMES
+from diarist.pix2seq.frontends.grouping import voice_plda
 from diarist.stages import powerset
-from diarist.stages.plda import Plda
 
 AROUND = 3  # voices to either side that hear the same instant
 SURE = 10.0  # seconds, of all voices of a speaker together, that their mean is told from at least
@@ -101,8 +100,7 @@ def _cast(known: Sequence[Float32], num: int, rng: np.random.Generator) -> list[
 def _spread(size: int) -> Float32:
     """Standard deviation of the means of a recording's speakers, of their first dimensions: what the PLDA says, but
     for those dimensions that differ most between recordings (`VARIED`)."""
-    with resources.as_file(resources.files("diarist.pix2seq.frontends") / "voices.npz") as path:
-        psi = Plda.load(path).psi[:size]
+    psi = voice_plda().psi[:size]
     return np.sqrt(np.minimum(psi / np.mean(1 + psi), VARIED)).astype(np.float32)
 
 

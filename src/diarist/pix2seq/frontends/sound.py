@@ -48,6 +48,10 @@ class SoundFrontEnd:
         found = heard["features"]
         return found[np.clip(index, 0, len(found) - 1)].astype(self._kind())
 
+    def joined(self, before: NDArray[Any], after: NDArray[Any]) -> NDArray[Any]:
+        """Features of two stretches of sound as those of one, in which the second follows the first."""
+        return np.concatenate([before, after])
+
     def features(self, samples: Float32) -> NDArray[Any]:
         """Sound `(num_samples,)` to features `(num_features, channels)`."""
         raise NotImplementedError
