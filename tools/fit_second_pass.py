@@ -6,7 +6,8 @@ The first folder is what `fit_plda.py` has heard; others may be added, made by `
 Every conversation is answered by what ships, but with a PLDA that has not heard its speakers, so that the network
 learns the mistakes that are made with strangers. Then it is asked of every speaker found whether that speaker talks,
 only where the first pass and the reference both hear speech: what is speech, and where pauses are, is no matter of the
-second pass. Frames of people who were not found, or were found twice, are left out. Needs the extra `train`.
+second pass. Frames of people who were not found, or were found twice, are left out. What is learned of a recording
+lies beside it, and a second run goes on from there. Needs the extra `train`.
 """
 
 from __future__ import annotations
@@ -39,10 +40,11 @@ from diarist.stages.second_pass import FIRST, NUM_SIGNS, STRIDE, TAPS
 from fit_choice import asked, clusterer_of, listened
 from fit_plda import SEED, Conversation, listen
 
+FIELDS = ("signs", "talks", "counts")  # of a Sample
 WIDTH, LAYERS = 16, 5
 LONGEST = 600  # judged frames, 30 s, in an example
 LEAST = 30  # of them that count, or it is none
-EPOCHS, BATCH, RATE, DECAY, DROPOUT = 3, 4, 5e-3, 1e-2, 0.05
+EPOCHS, BATCH, RATE, DECAY, DROPOUT = 4, 4, 5e-3, 1e-2, 0.05
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = asked(arguments, __doc__)
     try:
         known = listen(args.conversations[0])
-        samples = [one for path in expand(args.conversations) for one in heard(path, known)]
+        samples = [one for path in expand(args.conversations) for one in learned(path, known)]
         weights = fitted(samples)
         with write_aside(args.output) as aside, aside.open("wb") as file:
             np.savez(file, **weights)
@@ -67,6 +69,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     print(json.dumps({"examples": len(samples), "first": round(float(weights["first"]), 2)}))
     return 0
+
+
+def learned(path: Path, known: Sequence[Conversation]) -> list[Sample]:
+    """What `heard` gives, from the file beside the recording where it is there, else put there."""
+    cache = path.with_suffix(".second.npz")
+    if not cache.is_file():
+        made = heard(path, known)
+        arrays = {f"{name}{i}": value for i, one in enumerate(made) for name, value in vars(one).items()}
+        with write_aside(cache) as aside, aside.open("wb") as file:
+            np.savez(file, **arrays)
+    with np.load(cache) as found:
+        return [Sample(*(found[f"{name}{i}"] for name in FIELDS)) for i in range(len(found.files) // len(FIELDS))]
 
 
 def heard(path: Path, known: Sequence[Conversation]) -> list[Sample]:

@@ -31,6 +31,7 @@ from diarist.formats.writing import safe_name, write_aside
 from diarist.pipelines.config import PipelineConfig
 from diarist.pipelines.frontend import Evidence, Listener
 from diarist.pipelines.sections import SECTION, Section
+from diarist.pipelines.short_voices import network_of
 from diarist.pipelines.threads import single_threaded_algebra
 from diarist.stages.activity import MovingMean
 
@@ -51,7 +52,7 @@ def evidence_key(config: PipelineConfig) -> str:
     """Changes with any value that changes the `Evidence`."""
     turns = config.turns
     counting = [turns.count, turns.onset, turns.offset, turns.overlap_onset]
-    return fingerprint(config.segmentation, config.embedding, {"counting": counting})
+    return fingerprint(config.segmentation, config.embedding, {"counting": counting, "second": network_of(config)})
 
 
 def file_digest(path: Path) -> str:

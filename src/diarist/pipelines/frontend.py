@@ -23,6 +23,7 @@ from diarist.core.types import Float32, Float64, Int64
 from diarist.errors import Cancelled
 from diarist.pipelines.config import PipelineConfig, TurnsConfig
 from diarist.pipelines.sections import SECTION, Section, batches, sections
+from diarist.pipelines.short_voices import LENGTHS, Places, ShortVoices, network_of
 from diarist.stages import activity, powerset, segment
 from diarist.stages.embed import at_maps, pool_local, pool_windows
 from diarist.stages.fbank import FRAMES as FBANK
@@ -47,7 +48,7 @@ class Evidence:
     `times` `(num_rows,)`: the middle of each window in seconds, NaN for local speakers. `owners` `(num_rows, 2)`: the
     chunk and local speaker of each row, -1 for windows.
     `voices`: the local speakers' voices `(num_local, dimension)` of every chunk that has been asked for, NaN where
-    silent or too short.
+    silent or too short. `short`: voices of a second and less, where there is a second pass to hear them.
     """
 
     num_samples: int
@@ -62,6 +63,7 @@ class Evidence:
     owners: Int64
     voices: dict[int, Float32]
     moved: int | None = None
+    short: ShortVoices | None = None
 
     @property
     def duration(self) -> float:
@@ -110,6 +112,8 @@ class Listener:
         self._times: list[Float64] = []
         self._embeddings: list[Float32] = []
         self._voices: dict[int, Float32] = {}
+        self._places = None if network_of(config) is None else Places(self.maps)
+        self._short: list[NDArray[np.int8]] = []
         self._recent = np.zeros(0, dtype=np.uint8)  # count of the frames from `_recent_first` on
         self._recent_first = 0
         self._kept = np.zeros((0, 0), dtype=np.float32)  # maps from `_kept_first` on
@@ -143,6 +147,7 @@ class Listener:
             owners=owners,
             voices=self._voices,
             moved=self._moved,
+            short=self._short_voices(),
         )
 
     def listen(self, blocks: Iterable[Float32], expected: float | None) -> int:
@@ -283,6 +288,24 @@ class Listener:
             middle = (group.mean(axis=1) + first_map) * self.maps.step / self.rate
             self._times.append(middle[known])
             self._embeddings.append(voices[known])
+        if self._places is not None:
+            self.pool_section_short(section, self._places)
+
+    def pool_section_short(self, section: Section, places: Places) -> None:
+        """Pool what is too short for a window, wherever anybody talks and the maps around have been heard."""
+        known = self._kept_first + len(self._kept)
+        spans = places.take(known, last=section.last)
+        low = int(spans.min(initial=known))
+        maps, talks = self._kept[low - self._kept_first :], self._read_count(low, known - low) >= 1
+        groups = [spans[i : i + POOLING_BATCH] - low for i in range(0, len(spans), POOLING_BATCH)]
+        jobs = [self._submit("pooling", places.pool, self.embedding, maps, group, talks) for group in groups]
+        self._short += [job.result() for job in jobs]
+
+    def _short_voices(self) -> ShortVoices | None:
+        if self._places is None:
+            return None
+        empty = np.zeros((0, len(LENGTHS), self.embedding.spec.dimension), np.int8)
+        return ShortVoices(_joined(self._short, empty), self._places.axis)
 
     def alone(self, first_map: int, num_maps: int) -> NDArray[np.bool_]:
         """Where one person talks alone, `(num_maps,)` from `first_map` on."""

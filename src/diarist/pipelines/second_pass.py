@@ -8,14 +8,16 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
-from diarist.core.types import Float32
+from diarist.core.types import Float32, Float64
 from diarist.models.origin import origin
-from diarist.pipelines.cluster import CHOSEN, PLDAS, Clusters, window_plda
+from diarist.pipelines.cluster import Clusters, window_plda
 from diarist.pipelines.config import PipelineConfig
 from diarist.pipelines.frontend import Evidence
+from diarist.pipelines.short_voices import LENGTHS, network_of
 from diarist.stages.assign import NOBODY, match_chunk, match_local, nearest_index, unit, votes
+from diarist.stages.embed import unit_rows
 from diarist.stages.plda import Plda
-from diarist.stages.second_pass import STRIDE, SecondPass, local_shares, relabelled, signs_of
+from diarist.stages.second_pass import STRIDE, SecondPass, between, local_shares, relabelled, signs_of
 
 BLOCK = 2048  # judged frames worked on at once: a day has 1.7 million
 
@@ -24,9 +26,9 @@ def judged_anew(
     evidence: Evidence, clusters: Clusters, speakers: NDArray[np.int32], config: PipelineConfig
 ) -> NDArray[np.int32]:
     """Speakers of each frame, `(num_frames, most)`, from those of the first pass; the same where the configuration has
-    no second pass, or voices are not those that it was made for."""
+    no second pass, short voices were not kept, or voices are not those that it was made for."""
     found = second_pass_of(config)
-    if found is None or evidence.embeddings.shape[1] != len(found[1].mu):
+    if found is None or evidence.short is None or evidence.embeddings.shape[1] != len(found[1].mu):
         return speakers
     return relabel(evidence, clusters, speakers, *found)
 
@@ -34,24 +36,20 @@ def judged_anew(
 def second_pass_of(config: PipelineConfig) -> tuple[SecondPass, Plda] | None:
     """The network that goes with a configuration, where it asks for a second pass and there is one, and the PLDA that
     it sees voices through."""
-    fits = config.clustering.method == "vbx-windows" and config.clustering.calibration in CHOSEN
-    return _shipped(origin(config.embedding.model)) if config.turns.second_pass and fits else None
+    name = network_of(config)
+    return None if name is None else (_shipped(name), window_plda(origin(config.embedding.model)))
 
 
 @lru_cache
-def _shipped(name: str) -> tuple[SecondPass, Plda] | None:
-    """That of a name of the catalogue."""
-    if name not in PLDAS:
-        return None
-    with resources.as_file(resources.files("diarist.models") / "plda" / f"{PLDAS[name]}-second.npz") as path:
-        return SecondPass.load(path), window_plda(name)
+def _shipped(name: str) -> SecondPass:
+    with resources.as_file(resources.files("diarist.models") / "plda" / f"{name}.npz") as path:
+        return SecondPass.load(path)
 
 
 def relabel(
     evidence: Evidence, clusters: Clusters, speakers: NDArray[np.int32], network: SecondPass, plda: Plda
 ) -> NDArray[np.int32]:
-    """Speakers of each frame, `(num_frames, most)`, from those of the first pass: as many in every frame, the likeliest
-    of all speakers found."""
+    """Speakers of each frame, `(num_frames, most)`, from those of the first pass: the likeliest of all found."""
     if len(clusters.voices) < 2 or speakers.shape[1] == 0:
         return speakers
     signs = Signs(evidence, clusters, speakers, plda)
@@ -67,6 +65,7 @@ class Signs:
     `stages.second_pass.signs_of`."""
 
     def __init__(self, evidence: Evidence, clusters: Clusters, speakers: NDArray[np.int32], plda: Plda) -> None:
+        assert evidence.short is not None
         middles = evidence.frames.middles(len(evidence.count))[::STRIDE]
         self._nearest = nearest_index(evidence.times, middles)
         self._distance = np.abs(evidence.times[self._nearest] - middles).astype(np.float32)
@@ -74,26 +73,41 @@ class Signs:
         self._first, self._speech = speakers[::STRIDE], evidence.speech[::STRIDE]
         centered = plda.center(evidence.embeddings)
         seen = plda.project(centered) * np.sqrt(plda.psi / (1 + plda.psi))
-        self._cosines = _cosines(centered, clusters), _cosines(seen, clusters)
+        self._voices, cosines = _cosines(centered, clusters)
+        self._cosines = cosines, _cosines(seen, clusters)[1]
+        self._short, places, self._plda = evidence.short.directions, evidence.short.places, plda
+        self._places = (middles - places.middle(0)) * places.sample_rate / places.step
 
     def __len__(self) -> int:
         return len(self._nearest)
 
     def __getitem__(self, at: slice) -> Float32:
+        nearest = self._nearest[at]
         return signs_of(
             (self._heard[0][at], self._heard[1][at]),
             self._first[at],
-            (self._cosines[0][self._nearest[at]], self._cosines[1][self._nearest[at]]),
+            [*(cosines[nearest] for cosines in self._cosines), *self._short_cosines(self._places[at])],
             self._distance[at],
             self._speech[at],
         )
 
+    def _short_cosines(self, places: Float64) -> Float32:
+        """Of the voices around `places` `(num_judged,)`: `(num_lengths, num_judged, num_speakers)`."""
+        low, high = (int(np.clip(place, 0, max(0, len(self._short) - 1))) for place in places[[0, -1]])
+        rows = self._short[low : high + 2].reshape(-1, self._short.shape[2])
+        known = (rows > 0).any(axis=1)
+        cosines = np.full((max(len(rows), len(LENGTHS)), len(self._voices)), np.nan, np.float32)
+        cosines[: len(rows)][known] = unit_rows(self._plda.center(rows[known].astype(np.float32))) @ self._voices.T
+        told = between(cosines.reshape(-1, len(LENGTHS), len(self._voices)), places - low)
+        return np.asarray(told.transpose(1, 0, 2))
 
-def _cosines(rows: NDArray[np.floating], clusters: Clusters) -> Float32:
-    """Of each row `(num_rows, dimension)` to the mean direction of each speaker's rows: `(num_rows, num_speakers)`."""
+
+def _cosines(rows: NDArray[np.floating], clusters: Clusters) -> tuple[Float32, Float32]:
+    """The mean direction of each speaker's rows, `(num_speakers, dimension)`, and the cosines of each row `(num_rows,
+    dimension)` to them, `(num_rows, num_speakers)`."""
     rows = unit(rows)
-    voices = [rows[clusters.labels == speaker].sum(axis=0) for speaker in range(len(clusters.voices))]
-    return np.asarray(rows @ unit(np.stack(voices)).T, dtype=np.float32)
+    voices = unit(np.stack([rows[clusters.labels == who].sum(axis=0) for who in range(len(clusters.voices))]))
+    return voices.astype(np.float32), np.asarray(rows @ voices.T, dtype=np.float32)
 
 
 def _heard(evidence: Evidence, clusters: Clusters, labels: NDArray[np.integer]) -> tuple[Float32, Float32]:

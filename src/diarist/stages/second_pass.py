@@ -9,13 +9,14 @@ can be asked about, in any order.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diarist.core.types import Float32, Int64
+from diarist.core.types import Float32, Float64, Int64
 from diarist.errors import WeightsError
 from diarist.stages.plda import read_arrays
 
@@ -23,7 +24,8 @@ STRIDE = 3  # segmentation frames from one that is judged to the next: 51 ms
 AROUND = 40  # judged frames, 2 s, on each side in which a local speaker's windows are looked at
 FAR = 0.01  # what the windows of the rest of the chunk count, where there are few in those
 TAPS = 5  # judged frames that a layer sees, 1, 2, 4, ... apart
-NUM_SIGNS = 14
+LEAST = 2 * STRIDE  # frames, 101 ms, that somebody talks whom the first pass did not hear there
+NUM_SIGNS = 18
 FIRST = 2  # the sign that is the first pass's own answer
 
 NAMES = ("mean", "scale", "w_in", "b_in", "w_time", "b_time", "w_others", "b_others", "w_out", "b_out", "first")
@@ -126,10 +128,26 @@ def above_others(values: Float32) -> Float32:
     return np.asarray(values - np.where(values >= largest, second, largest))
 
 
+def between(values: Float32, at: Float64) -> Float32:
+    """`values` `(num_places, ...)`, NaN where nothing is known, read at places `(num_judged,)` between them.
+
+    By a line from one to the next; the one that is known where the other is not, and 0 where neither is.
+    """
+    last = len(values) - 1
+    low = np.clip(np.floor(at), 0, last).astype(np.int64)
+    share = np.clip(at - low, 0, 1).reshape(-1, *[1] * (values.ndim - 1)).astype(np.float32)
+    total, weight = np.zeros((2, len(at), *values.shape[1:]), np.float32)
+    for index, much in ((low, 1 - share), (np.minimum(low + 1, last), share)):
+        known = ~np.isnan(values[index])
+        total += np.where(known, values[index], 0) * much
+        weight += known * much
+    return np.asarray(np.divide(total, weight, out=total, where=weight > 0))
+
+
 def signs_of(
     heard: tuple[Float32, Float32],
     first: NDArray[np.int32],
-    cosines: tuple[Float32, Float32],
+    cosines: Sequence[Float32],
     distance: Float32,
     speech: Float32,
 ) -> Float32:
@@ -137,7 +155,8 @@ def signs_of(
 
     `heard`: activity `(num_judged, num_speakers)` that the chunks' local speakers give to each speaker, matched chunk
     by chunk, and by the windows near by; `first` `(num_judged, most)`: the first pass's speakers, negative for nobody;
-    `cosines` `(num_judged, num_speakers)`: of the nearest window to each voice, as embedded and as the PLDA sees it;
+    `cosines` `(num_judged, num_speakers)`: of the nearest window to each voice, as embedded and as the PLDA sees it,
+    and of shorter voices of that moment as embedded;
     `distance` `(num_judged,)` in seconds to the middle of that window; `speech` `(num_judged,)`: probability of it.
     """
     num_speakers = heard[0].shape[1]
@@ -155,14 +174,46 @@ def signs_of(
 def relabelled(first: NDArray[np.int32], odds: Float32) -> NDArray[np.int32]:
     """As many speakers in each frame as `first` `(num_frames, most)` has, the likeliest by `odds` `(num_judged,
     num_speakers)`; nobody whom the first pass heard is lost."""
-    num = (first >= 0).sum(axis=1)
-    order: Int64 = np.argsort(-odds, axis=1, kind="stable")[:, : first.shape[1]]
     judged = np.minimum((np.arange(len(first)) + STRIDE // 2) // STRIDE, len(odds) - 1)
+    order: Int64 = np.argsort(-odds, axis=1, kind="stable")[:, : first.shape[1]]
+    num = (first >= 0).sum(axis=1)
     chosen = np.full_like(first, -1)
     for place in range(order.shape[1]):
         talks = num > place
         chosen[talks, place] = order[judged[talks], place]
+    settle(chosen, first, odds, judged)
     for speaker in np.setdiff1d(first[first >= 0], chosen[chosen >= 0]):
         theirs = (first == speaker).any(axis=1)
         chosen[theirs] = first[theirs]
     return chosen
+
+
+def settle(chosen: NDArray[np.int32], first: NDArray[np.int32], odds: Float32, judged: Int64) -> None:
+    """Give stretches of `chosen` `(num_frames, most)` that are shorter than `LEAST` to those who talk next to them.
+
+    Speech does not end where a judged frame does, so that what is judged otherwise at its edge may be a frame or two of
+    somebody else. The likeliest of the neighbours talk in it, or whom the first pass heard, where the neighbours are
+    too few. A stretch of the first pass stays.
+    """
+    before = {tuple(run) for run in runs_of(first).tolist()}
+    for begin, end in runs_of(chosen).tolist():
+        number = int((chosen[begin] >= 0).sum())
+        if end - begin >= LEAST or number == 0:
+            continue
+        if (begin, end) in before and set(first[begin].tolist()) == set(chosen[begin].tolist()):
+            continue
+        beside = np.unique(np.concatenate([chosen[max(0, begin - 1) : begin], chosen[end : end + 1]]))
+        beside = beside[beside >= 0]
+        if len(beside) < number:
+            chosen[begin:end] = first[begin:end]
+            continue
+        likely = np.argsort(-odds[judged[begin:end]].mean(axis=0)[beside], kind="stable")
+        chosen[begin:end, :number] = beside[likely[:number]]
+
+
+def runs_of(speakers: NDArray[np.int32]) -> Int64:
+    """`[first, past the last)` of each stretch of frames of `speakers` `(num_frames, most)` in which the same talk, in
+    whatever order: `(num_runs, 2)`."""
+    ordered = np.sort(speakers, axis=1)
+    edges = np.flatnonzero((ordered[1:] != ordered[:-1]).any(axis=1)) + 1
+    return np.stack([np.concatenate([[0], edges]), np.concatenate([edges, [len(speakers)]])], axis=1)

@@ -55,6 +55,9 @@ def assert_same(one, other):
             assert one.voices.keys() == other.voices.keys()
             for chunk, voices in one.voices.items():
                 np.testing.assert_array_equal(voices, other.voices[chunk])
+        elif field.name == "short" and one.short is not None:
+            assert one.short.places == other.short.places
+            np.testing.assert_array_equal(one.short.directions, other.short.directions)
         else:
             np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name), err_msg=field.name)
 
@@ -69,6 +72,8 @@ def assert_same(one, other):
         {"turns.count": "mean"},
         {"embedding.rows": "chunks", "embedding.least": 1.0},
         {"embedding.window": 0.8, "embedding.hop": 0.25},
+        {"clustering.method": "vbx-windows"},
+        {"clustering.method": "vbx-windows", "turns.onset": 0.7, "turns.overlap_onset": 0.45},
     ],
 )
 def test_replayed_evidence_is_what_a_run_would_hear(changes, tmp_path, pool):
@@ -115,6 +120,9 @@ def test_keys_tell_what_needs_hearing_from_what_needs_counting():
         assert keys(changes) == (heard, counted)
     for changes in ({"turns.onset": 0.1}, {"turns.count": "mean"}, {"embedding.hop": 0.3}):
         assert keys(changes)[0] == heard and keys(changes)[1] != counted
+    with_second = {"clustering.method": "vbx-windows"}
+    assert keys(with_second)[0] == heard and keys(with_second)[1] != counted
+    assert keys({**with_second, "turns.second_pass": False}) == (heard, counted)
     for changes in ({"segmentation.step": 1.0}, {"embedding.precision": "float32"}, {"segmentation.model": "x"}):
         assert keys(changes)[0] != heard and keys(changes)[1] != counted
 

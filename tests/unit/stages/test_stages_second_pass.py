@@ -2,18 +2,23 @@
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from diarist.errors import WeightsError
 from diarist.stages.second_pass import (
     FIRST,
+    LEAST,
     NAMES,
     NUM_SIGNS,
     STRIDE,
     TAPS,
     SecondPass,
     above_others,
+    between,
     local_shares,
     relabelled,
+    settle,
     signs_of,
 )
 
@@ -133,30 +138,114 @@ def test_values_are_told_against_the_best_of_the_others():
 
 def test_signs_are_the_same_whoever_comes_first():
     rng = np.random.default_rng(2)
-    heard, cosines = rng.random((2, 30, 3)).astype(np.float32), rng.random((2, 30, 3)).astype(np.float32)
+    heard, cosines = rng.random((2, 30, 3)).astype(np.float32), rng.random((4, 30, 3)).astype(np.float32)
     first = np.stack([rng.integers(-1, 3, 30), np.full(30, -1)], axis=1).astype(np.int32)
     distance, speech = rng.random((2, 30)).astype(np.float32)
-    signs = signs_of(tuple(heard), first, tuple(cosines), distance, speech)
+    signs = signs_of(tuple(heard), first, list(cosines), distance, speech)
     assert signs.shape == (30, 3, NUM_SIGNS) and np.isfinite(signs).all()
     order = [2, 0, 1]
     moved = np.where(first >= 0, np.argsort(order)[first], -1).astype(np.int32)
-    other = signs_of(tuple(heard[..., order]), moved, tuple(cosines[..., order]), distance, speech)
+    other = signs_of(tuple(heard[..., order]), moved, list(cosines[..., order]), distance, speech)
     np.testing.assert_array_equal(other, signs[:, order])
 
 
-def test_as_many_talk_as_before():
-    first = np.array([[0, -1]] * 9 + [[-1, -1]] * 3 + [[0, 1]] * 9 + [[2, -1]] * 3, np.int32)
-    odds = np.zeros((len(first) // STRIDE, 3), np.float32)
-    odds[:3] = [0, 2, 1]
-    odds[3:7] = [0, 1, 2]
-    odds[7:] = [2, 1, 0]
+def judged(rows):
+    """Log-odds of judged frames, `STRIDE` frames each."""
+    return np.array(rows, np.float32)
+
+
+def frames(pattern):
+    """Speakers of a first pass: a character a frame, `.` nobody, `a`, `b`, `c` one of three, `x` the first two."""
+    names = {".": (-1, -1), "a": (0, -1), "b": (1, -1), "c": (2, -1), "x": (0, 1)}
+    return np.array([names[c] for c in pattern], np.int32)
+
+
+def test_who_talks_is_judged_anew():
+    first = frames("a" * 9 + "." * 3 + "x" * 9 + "c" * 9 + "a" * 9)
+    odds = judged([[-4, 4, -5]] * 4 + [[-4, 4, 5]] * 3 + [[-4, -5, 4]] * 3 + [[4, -5, -4]] * 3)
     chosen = relabelled(first, odds)
-    np.testing.assert_array_equal((chosen >= 0).sum(axis=1), (first >= 0).sum(axis=1))
-    assert chosen[:4].tolist() == [[1, -1]] * 4
-    assert chosen[14:20].tolist() == [[2, 1]] * 6
+    assert chosen[:9].tolist() == [[1, -1]] * 9
+    np.testing.assert_array_equal(chosen[9:12], first[9:12])
+    assert chosen[12:20].tolist() == [[2, 1]] * 8
+    assert chosen[21:29].tolist() == [[2, -1]] * 8 and chosen[30:].tolist() == [[0, -1]] * 9
 
 
 def test_nobody_who_was_heard_is_lost():
-    first = np.array([[0, -1]] * 12 + [[1, -1]] * 3, np.int32)
-    odds = np.tile(np.array([2, 1], np.float32), (5, 1))
+    first = frames("a" * 12 + "b" * 9)
+    odds = np.tile(np.array([2, -9], np.float32), (7, 1))
     np.testing.assert_array_equal(relabelled(first, odds), first)
+
+
+@pytest.mark.parametrize("begins", [1, 2, 3, 4, 5])
+def test_a_border_of_speech_leaves_no_frame_of_somebody_else(begins):
+    """Judged frames end where they do, and speech begins and ends in the midst of them."""
+    first = frames("." * begins + "a" * (30 - begins) + "." * 6 + "b" * 15)
+    odds = judged([[-4, 4]] * 2 + [[4, -4]] * 8 + [[-4, 4]] * 7)
+    chosen = relabelled(first, odds)
+    assert chosen[begins:30, 0].tolist() == [0] * (30 - begins) if begins else True
+    np.testing.assert_array_equal(chosen >= 0, first >= 0)
+
+
+def test_what_the_first_pass_heard_stays_however_short():
+    first = frames("a" * 12 + "b" * 3 + "a" * 12 + "x" * 2 + "a" * 10 + "b" * 9)
+    odds = judged([[4, -4]] * 4 + [[-4, 4]] * 2 + [[4, -4]] * 3 + [[4, 3]] * 2 + [[4, -4]] * 2 + [[-4, 4]] * 3)
+    chosen = relabelled(first, odds)
+    assert chosen[12:15].tolist() == [[1, -1]] * 3
+    assert (chosen[27:29] >= 0).all()
+
+
+def stretches(speakers, who):
+    talks = np.concatenate([[False], (speakers == who).any(axis=1), [False]])
+    edges = np.flatnonzero(talks[1:] != talks[:-1]).reshape(-1, 2)
+    return [tuple(edge) for edge in edges.tolist()]
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(2 * LEAST, 70)), min_size=1, max_size=6),
+    st.lists(st.tuples(st.integers(2 * LEAST // STRIDE, 25), st.integers(0, 2)), min_size=1, max_size=9),
+)
+@settings(max_examples=100, deadline=None, derandomize=True)
+def test_no_turn_is_made_that_is_too_short(speech, likely):
+    """Pauses begin and end anywhere in judged frames, and so may be near to where the likeliest speaker changes."""
+    first = frames("".join("." * pause + "a" * talk for pause, talk in speech))
+    rows = [3 * (np.arange(3) == who) - 9 for long, who in likely for _ in range(long)]
+    odds = judged((rows * (len(first) // STRIDE // len(rows) + 1))[: -(-len(first) // STRIDE)])
+    whole = np.flatnonzero(np.diff(odds.argmax(axis=1)))  # a piece that was cut off, or repeated, may be short
+    assume((np.diff(np.concatenate([[-1], whole, [len(odds) - 1]])) * STRIDE >= 2 * LEAST).all())
+    chosen = relabelled(first, odds)
+    np.testing.assert_array_equal(chosen >= 0, first >= 0)
+    for who in range(3):
+        assert all(end - begin >= LEAST for begin, end in stretches(chosen, who))
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=50, deadline=None, derandomize=True)
+def test_whatever_is_judged_as_many_talk_as_before_and_nobody_is_lost(seed):
+    rng = np.random.default_rng(seed)
+    kinds = rng.integers(0, 3, 12)
+    rows = [np.pad(rng.permutation(3)[:kind].astype(np.int32), (0, 2 - kind), constant_values=-1) for kind in kinds]
+    first = np.repeat(np.array(rows, np.int32), rng.integers(1, 30, 12), axis=0)
+    odds = rng.normal(0, 3, (-(-len(first) // STRIDE), 3)).astype(np.float32)
+    chosen = relabelled(first, odds)
+    np.testing.assert_array_equal((chosen >= 0).sum(axis=1), (first >= 0).sum(axis=1))
+    assert set(chosen[chosen >= 0].tolist()) >= set(first[first >= 0].tolist())
+    assert all(one != other for one, other in chosen.tolist() if other >= 0)
+
+
+def test_settling_changes_nothing_that_is_long_enough():
+    first = frames("a" * 40)
+    chosen = frames("a" * 12 + "b" * LEAST + "a" * (28 - LEAST))
+    judged_of = np.arange(40) // STRIDE
+    settled = chosen.copy()
+    settle(settled, first, np.zeros((14, 3), np.float32), judged_of)
+    np.testing.assert_array_equal(settled, chosen)
+    chosen = frames("a" * 12 + "b" * (LEAST - 1) + "a" * (29 - LEAST))
+    settle(chosen, first, np.zeros((14, 3), np.float32), judged_of)
+    np.testing.assert_array_equal(chosen, first)
+
+
+def test_between_places_values_lie_on_a_line():
+    values = np.array([[1.0, np.nan], [3.0, 2.0], [np.nan, np.nan]], np.float32)
+    told = between(values, np.array([-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 7.0]))
+    np.testing.assert_allclose(told[:, 0], [1, 1, 2, 3, 3, 0, 0])
+    np.testing.assert_allclose(told[:, 1], [0, 0, 2, 2, 2, 0, 0])

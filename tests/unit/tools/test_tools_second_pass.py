@@ -60,6 +60,27 @@ def test_people_who_were_not_found_or_found_twice_are_left_out(tool):
     assert twice.counts[:90].all() and not twice.counts[90:].any()
 
 
+def test_what_is_learned_of_a_recording_lies_beside_it(tool, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    made = [
+        tool.Sample(
+            rng.normal(size=(n, 2, NUM_SIGNS)).astype(np.float16), rng.random((n, 2)) < 0.5, rng.random(n) < 0.5
+        )
+        for n in (7, 5)
+    ]
+    asked = []
+    monkeypatch.setattr(tool, "heard", lambda path, known: asked.append(path) or made)
+    for _ in range(2):
+        found = tool.learned(tmp_path / "talk.flac", [])
+        assert len(found) == 2
+        for one, other in zip(found, made, strict=True):
+            for name in tool.FIELDS:
+                np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    monkeypatch.setattr(tool, "heard", lambda path, known: asked.append(path) or [])
+    assert tool.learned(tmp_path / "silent.flac", []) == tool.learned(tmp_path / "silent.flac", []) == []
+    assert [path.stem for path in asked] == ["talk", "silent"]
+
+
 def test_it_learns_what_the_signs_say_and_says_the_same_without_torch(tool, tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
     threads = torch.get_num_threads()
