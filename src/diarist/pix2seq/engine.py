@@ -1,6 +1,6 @@
 """Who spoke when, as a Pix2Seq network writes it.
 
-    diarizer = Pix2SeqDiarizer("greedy")
+    diarizer = Pix2SeqDiarizer()
     result = diarizer("meeting.m4a", num_speakers=2)
 
 One window of sound after the other is written under the grammar, those who are known by then in front of each.

@@ -11,7 +11,7 @@ from typing import Any
 from diarist.core.config import from_preset, replace_from
 from diarist.pix2seq.config import Pix2SeqConfig
 
-DEFAULT = "greedy"
+DEFAULT = "beam"
 
 
 @dataclass(frozen=True)
