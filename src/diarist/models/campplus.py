@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 
+from diarist.core.protocols import EmbeddingModel
 from diarist.core.types import Float32
 from diarist.models.checks import check_features, check_finite, check_weights
 from diarist.models.nets import campplus, campplus_int8
-from diarist.models.onnx import OpenGraph, session
+from diarist.models.nets.whole import HEAD, MAPS
+from diarist.models.onnx import OnnxEmbedding, Open, OpenGraph, Session, session
 from diarist.models.pooling import weighted_statistics
 
 
@@ -67,3 +72,45 @@ class CamPlusPlus:
         """Maps `(batch, num_maps, 512)` under `(batch, num_local, num_maps)` to `(batch, num_local, 192)`."""
         check_weights(maps, weights)
         return self._head(weighted_statistics(maps, weights, self.spec.min_frames))
+
+
+class OnnxCamPlusPlus:
+    """CAM++ from an ONNX file of `diarist convert`, which gives its maps too, so that it is heard and pooled as the
+    checkpoint is: the same answers at the same precision."""
+
+    def __init__(self, plain: OnnxEmbedding, loaded: Session) -> None:
+        self._session = loaded
+        self.spec = replace(
+            plain.spec, min_frames=campplus.SPEC.min_frames, map_stride=campplus.STRIDE, whole=campplus.SPEC.whole
+        )
+        silence = np.zeros((1, campplus.MULTIPLE, self.spec.num_mels), dtype=np.float32)
+        weight, bias = self._run(list(HEAD), silence)
+        self._head = campplus.Head(np.asfortranarray(weight), bias)  # in the order of a checkpoint's: sums are the same
+
+    def frames(self, fbank: Float32) -> Float32:
+        """`(batch, num_fbank, 80)` to `(batch, ceil(num_fbank / 2), 512)`, as `CamPlusPlus.frames`."""
+        check_features(fbank, self.spec)
+        batch, num_fbank, _ = fbank.shape
+        maps = np.empty((batch, -(-num_fbank // campplus.STRIDE), campplus.CHANNELS), dtype=np.float32)
+        if num_fbank:
+            for row in range(batch):
+                maps[row] = self._run([MAPS], fbank[row : row + 1])[0][0]
+        return maps
+
+    def pool(self, maps: Float32, weights: Float32) -> Float32:
+        """Maps `(batch, num_maps, 512)` under `(batch, num_local, num_maps)` to `(batch, num_local, 192)`."""
+        check_weights(maps, weights)
+        return self._head(weighted_statistics(maps, weights, self.spec.min_frames))
+
+    def _run(self, names: list[str], fbank: Float32) -> list[Float32]:
+        everywhere = np.ones((1, 1, fbank.shape[1]), dtype=np.float32)  # of the embedding, which nobody takes here
+        feed = {"feats": np.ascontiguousarray(fbank, dtype=np.float32), "weights": everywhere}
+        return self._session.run(names, feed)
+
+
+def onnx_embedding(path: Path, open: Open = session) -> EmbeddingModel:
+    """The network of an ONNX file, with its maps where it gives them. Raises as `OnnxEmbedding`."""
+    loaded = open(path)
+    plain = OnnxEmbedding(path, lambda _: loaded)
+    given = {output.name for output in loaded.get_outputs()}
+    return OnnxCamPlusPlus(plain, loaded) if {MAPS, *HEAD} <= given else plain

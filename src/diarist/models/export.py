@@ -21,7 +21,7 @@ from diarist.core.types import Float32
 from diarist.errors import ModelFileError, UsageError
 from diarist.formats.writing import write_aside
 from diarist.models import mlx, npz, safetensors, torch
-from diarist.models.campplus import CamPlusPlus
+from diarist.models.campplus import CamPlusPlus, onnx_embedding
 from diarist.models.checkpoint import Checkpoint, read, read_tensors
 from diarist.models.checks import check_finite
 from diarist.models.facts import facts_of
@@ -30,7 +30,7 @@ from diarist.models.hub import resolve
 from diarist.models.load import weights_in
 from diarist.models.names import channels_last
 from diarist.models.nets import pyannet, whole
-from diarist.models.onnx import OnnxEmbedding, OnnxSegmentation, session
+from diarist.models.onnx import OnnxSegmentation, session
 from diarist.models.pyannet import PyanNet
 from diarist.models.resnet import ResNet34
 from diarist.models.toy import conversation
@@ -227,7 +227,7 @@ def _candidate(path: Path, found: Checkpoint, to: str) -> tuple[SegmentationMode
 
 
 def _onnx_model(path: Path, kind: str) -> SegmentationModel | EmbeddingModel:
-    return OnnxSegmentation(path) if kind == "segmentation" else OnnxEmbedding(path)
+    return OnnxSegmentation(path) if kind == "segmentation" else onnx_embedding(path)
 
 
 def _difference(

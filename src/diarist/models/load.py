@@ -15,12 +15,12 @@ from diarist.core.protocols import EmbeddingModel, SegmentationModel, Segmentati
 from diarist.errors import DiaristError, ModelFileError, UsageError, WeightsError
 from diarist.models import mlx, nemo, openvino, torch
 from diarist.models.backends import arithmetic
-from diarist.models.campplus import CamPlusPlus
+from diarist.models.campplus import CamPlusPlus, onnx_embedding
 from diarist.models.catalog import CATALOG
 from diarist.models.checkpoint import SUFFIXES, Checkpoint, read
 from diarist.models.hub import resolve
 from diarist.models.native import NativeCamPlusPlus, NativePyanNet, NativeResNet34, Tensors
-from diarist.models.onnx import OnnxEmbedding, OnnxSegmentation, Open, OpenGraph, opener
+from diarist.models.onnx import OnnxSegmentation, Open, OpenGraph, opener
 from diarist.models.pyannet import PyanNet
 from diarist.models.resnet import ResNet34
 
@@ -89,7 +89,7 @@ def load_embedding(
         return nemo.embedding(model, device=device, offline=offline)
     path = weights_of(model, "embedding", offline=offline)
     if _is_onnx(path, backend):
-        return OnnxEmbedding(path, _file_opener(backend, device, precision))
+        return onnx_embedding(path, _file_opener(backend, device, precision))
     found = _of_kind(read(path), "embedding")
     return _built(found, _embedding(found.architecture, precision, backend, device))
 

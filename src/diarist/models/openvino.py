@@ -170,7 +170,9 @@ def _read(core: Any, model: Any) -> Any:
 def _value(port: Any) -> _Value:
     shape = [dim.get_length() if dim.is_static else None for dim in port.get_partial_shape()]
     kind = port.get_element_type().get_type_name()
-    return _Value(port.get_any_name(), shape, _TYPES.get(kind, f"tensor({kind})"))
+    declared = port.get_node().get_friendly_name().partition("/")[0]  # a tensor may have others too
+    name = declared if declared in port.get_names() else port.get_any_name()
+    return _Value(name, shape, _TYPES.get(kind, f"tensor({kind})"))
 
 
 def _reason(error: Exception) -> str:

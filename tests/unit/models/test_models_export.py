@@ -79,14 +79,38 @@ def test_embedding_as_onnx(tmp_path, source, name):
     each = np.repeat(weights, stride, axis=2)[:, :, :203]
     for dtype, least in (("fp32", 0.99999), ("fp16", 0.999))[name == "campplus" :]:
         done = convert(source(name), dtype=dtype, output=tmp_path / dtype)
-        model = load_embedding(done.path)
-        assert isinstance(model, OnnxEmbedding) and model.spec.whole
+        model = OnnxEmbedding(done.path)  # as whoever knows nothing of maps
+        assert model.spec.whole and load_embedding(done.path).spec.whole is (name == "resnet")
         assert (model.spec.window, model.spec.scale) == (whole.spec.window, whole.spec.scale)
         assert compare(model.pool(model.frames(FEATURES), each), expected).cosine > least
     few = each.copy()
     few[0, 1] = 0
     pooled = model.pool(FEATURES, few)
     assert np.isnan(pooled[0, 1]).all() and np.isfinite(pooled[0, [0, 2]]).all()
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "int8"])
+def test_campplus_as_onnx_is_heard_as_its_checkpoint_is(tmp_path, source, dtype, monkeypatch):
+    """Maps and embeddings of stretches of any length, several at once: so the turns are the same, too."""
+    monkeypatch.setitem(export._LEAST_COSINE, "int8", -1.0)  # eight bits fit the real weights only
+    precision = {"fp32": "float32", "int8": "int8"}[dtype]
+    checkpoint = load_embedding(source("campplus"), precision=precision)
+    written = convert(source("campplus"), dtype=dtype, output=tmp_path)
+    model = load_embedding(written.path)
+    assert model.spec == checkpoint.spec
+    for num_fbank in (0, 1, 23, 200, 203):
+        features = np.concatenate([FEATURES[:, :num_fbank], -FEATURES[:, :num_fbank]])
+        maps, expected = model.frames(features), checkpoint.frames(features)
+        np.testing.assert_allclose(maps, expected, atol=1e-4, rtol=1e-4)
+        weights = np.random.default_rng(3).random((2, 3, maps.shape[1])).astype(np.float32)
+        weights[1, 2] = 0
+        embeddings = model.pool(maps, weights)
+        np.testing.assert_allclose(embeddings, checkpoint.pool(expected, weights), atol=1e-3, rtol=1e-3)
+        assert np.isnan(embeddings[1, 2]).all()
+    again = convert(str(written.path), output=tmp_path / "again") if dtype == "fp32" else None
+    assert again is None or again.difference.largest < 1e-4  # it is a source as well
+    with pytest.raises(UsageError, match="features"):
+        model.frames(FEATURES[:, :, :40])
 
 
 def test_resnet_in_eight_bits(tmp_path, source):

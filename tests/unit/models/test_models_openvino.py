@@ -10,7 +10,7 @@ import pytest
 
 from diarist.errors import ExtraError, MissingError, UsageError, WeightsError
 from diarist.models import openvino
-from diarist.models.campplus import CamPlusPlus
+from diarist.models.campplus import CamPlusPlus, OnnxCamPlusPlus, onnx_embedding
 from diarist.models.graph import Graph
 from diarist.models.load import load_segmentation
 from diarist.models.nets import pyannet, whole
@@ -39,6 +39,16 @@ def test_embedding_is_that_of_onnx_runtime(here, campplus_tensors, precision, co
     features = np.random.default_rng(1).normal(0, 3, (1, 400, 80)).astype(np.float32)
     ours = CamPlusPlus(campplus_tensors, open=openvino.opener("cpu", precision)).frames(features)
     assert compare(ours, CamPlusPlus(campplus_tensors).frames(features)).cosine > cosine
+
+
+def test_a_files_outputs_are_known_by_the_names_it_gives_them(here, tmp_path, campplus_tensors):
+    """CAM++ as a file is heard by its maps here too."""
+    path = tmp_path / "campplus.onnx"
+    path.write_bytes(whole.campplus_graph(campplus_tensors, int8=False).serialize())
+    ours, theirs = onnx_embedding(path, openvino.opener("cpu")), onnx_embedding(path)
+    assert isinstance(ours, OnnxCamPlusPlus) and ours.spec == theirs.spec
+    features = np.random.default_rng(1).normal(0, 3, (1, 203, 80)).astype(np.float32)
+    assert compare(ours.frames(features), theirs.frames(features)).cosine > 0.99999
 
 
 def _file(path, **said):

@@ -15,12 +15,17 @@ from diarist.models.graph import Graph, Store
 from diarist.models.nets import campplus, campplus_int8, resnet
 
 Tensors = Mapping[str, NDArray[Any]]
+MAPS, HEAD = "maps", ("head.weight", "head.bias")  # outputs beside the embeddings
 _TO_THE_END = 2**62  # of an axis
 
 
 def campplus_graph(tensors: Tensors, *, int8: bool, store: Store = "float32") -> Graph:
     """CAM++: `feats` `(batch, num_fbank, 80)`, `weights` `(batch, num_local, num_fbank)` to `embs`
-    `(batch, num_local, 192)`; in eight bits the batch is one."""
+    `(batch, num_local, 192)`; in eight bits the batch is one.
+
+    Also `maps` `(batch, num_maps, 512)`, and what makes embeddings of their statistics, `head.weight` `(1024, 192)` and
+    `head.bias` `(192,)`: whoever takes those can hear stretches of its own choice and pool across them.
+    """
     graph = Graph("campplus", store)
     batch = 1 if int8 else "batch"
     fbank, weights = _inputs(graph, batch, 80)
@@ -33,7 +38,11 @@ def campplus_graph(tensors: Tensors, *, int8: bool, store: Store = "float32") ->
     num_maps = graph.node("Gather", graph.node("Shape", weights), graph.constant([2], np.int64))
     span = (graph.constant([0], np.int64), num_maps, graph.constant([1], np.int64))
     head = campplus.Head.of(tensors)
-    _embeddings(graph, graph.node("Slice", maps, *span), weights, head.weight, head.bias, batch)
+    maps = graph.node("Slice", maps, *span)
+    dense, offset = _embeddings(graph, maps, weights, head.weight, head.bias, batch)
+    graph.output(dense, HEAD[0], head.weight.shape)
+    graph.output(offset, HEAD[1], head.bias.shape)
+    graph.output(maps, MAPS, (batch, "num_maps", campplus.CHANNELS))
     return graph
 
 
@@ -67,8 +76,8 @@ def _filled(graph: Graph, fbank: str, multiple: int) -> str:
 
 def _embeddings(
     graph: Graph, maps: str, weights: str, matrix: NDArray[Any], bias: NDArray[Any], batch: int | str
-) -> None:
-    """Mean and unbiased deviation under the weights, then the dense layer."""
+) -> tuple[str, str]:
+    """Mean and unbiased deviation under the weights, then the dense layer: the names of its weight and its bias."""
     time = graph.constant([2], np.int64)
     total = graph.node("ReduceSum", weights, time, keepdims=1)
     centre = graph.node("ReduceMean", maps, axes=[1], keepdims=1)
@@ -83,5 +92,7 @@ def _embeddings(
     deviation = graph.node("Sqrt", graph.node("Div", graph.node("Max", square, zero), divisor))
     statistics = graph.node("Concat", graph.node("Add", mean, centre), deviation, axis=2)
     dense = graph.node("Transpose", graph.weight(matrix.T), perm=[1, 0])
-    embeddings = graph.node("Add", graph.node("MatMul", statistics, dense), graph.constant(bias))
+    offset = graph.constant(bias)
+    embeddings = graph.node("Add", graph.node("MatMul", statistics, dense), offset)
     graph.output(embeddings, "embs", (batch, "num_local", len(bias)))
+    return dense, offset
