@@ -151,9 +151,12 @@ def _work(pipe: Connection, system: System) -> None:
             pipe.send(reply)
     except (EOFError, OSError):
         return
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is ending: nothing is to break into that
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + number)
 
 
