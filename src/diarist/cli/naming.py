@@ -92,6 +92,12 @@ def scorer_of(args: argparse.Namespace, model: str) -> Scorer:
     return scorer_for(model) if args.scorer is None else Scorer.load(args.scorer)
 
 
+def tell_warnings(result: Diarization) -> None:
+    """What was odd about a recording, on standard error."""
+    for warning in result.warnings:
+        print(f"diarist: warning: {result.uri}: {warning}", file=sys.stderr)
+
+
 def render_names(result: Diarization, *, propose: bool) -> str:
     """A line for each voice that has a name and, with `propose`, for each that may have one."""
     lines = []

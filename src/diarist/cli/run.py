@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from diarist.cli.engine_flags import add_answers, add_engines, add_speech, diarizer_of
 from diarist.cli.engine_jobs import Job, jobs_of
 from diarist.cli.flags import add_bounds, add_config
-from diarist.cli.naming import add_gallery, namer_of, render_names, sort_out
+from diarist.cli.naming import add_gallery, namer_of, render_names, sort_out, tell_warnings
 from diarist.core.config import dump_toml, to_dict
 from diarist.engines import engine
 from diarist.errors import DiaristError, InputError, UsageError
@@ -147,8 +147,7 @@ def _fetching(diarizer: Method[Any], weights: Callable[[Any], Sequence[str]], ba
 def _tell(result: Diarization, args: argparse.Namespace) -> None:
     """Warnings and timings, on standard error."""
     if not args.quiet:
-        for warning in result.warnings:
-            print(f"diarist: warning: {result.uri}: {warning}", file=sys.stderr)
+        tell_warnings(result)
     if args.propose and (args.format or args.out or not sys.stdout.isatty()):  # a table shows them below
         sys.stderr.write("".join(f"{result.uri}: {line}\n" for line in render_names(result, propose=True).splitlines()))
     if args.timings:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from diarist import formats
 from diarist.cli.flags import add_config, given
-from diarist.cli.naming import add_scorer, scorer_of
+from diarist.cli.naming import add_scorer, scorer_of, tell_warnings
 from diarist.core.types import Diarization
 from diarist.errors import InputError, UsageError
 from diarist.pipelines import presets
@@ -111,7 +111,9 @@ def _heard(args: argparse.Namespace) -> Iterator[Enrolment | InputError]:
     files, diarizer = expand(args.audio), diarizer_of(args)
     for path, uri in zip(files, unique_uris(files), strict=True):
         try:
-            yield voice_to_enrol(_diarized(diarizer, path, uri, args), args.speaker)
+            result = _diarized(diarizer, path, uri, args)
+            tell_warnings(result)
+            yield voice_to_enrol(result, args.speaker)
         except InputError as error:
             if len(files) == 1:
                 raise

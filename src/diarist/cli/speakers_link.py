@@ -19,7 +19,7 @@ import numpy as np
 
 from diarist import formats
 from diarist.cli.flags import add_config, given
-from diarist.cli.naming import Namer, add_gallery, namer_of, scorer_of, sort_out
+from diarist.cli.naming import Namer, add_gallery, namer_of, scorer_of, sort_out, tell_warnings
 from diarist.cli.speakers_enrol import add_diarizer, diarizer_of
 from diarist.cli.table import counted
 from diarist.core.config import replace_from
@@ -151,6 +151,7 @@ def _results(path: Path, uri: str, diarizer: Diarizer) -> Iterator[Diarization]:
         return
     with ProgressBar() as bar:
         result = diarizer(path, uri=uri, hooks=(bar,))
+    tell_warnings(result)
     yield result
 
 

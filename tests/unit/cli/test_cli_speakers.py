@@ -300,6 +300,13 @@ def test_known_voices_are_left_out_of_linking(capsys, enrolled, tmp_path):
     assert labels == [["Anna", "VOICE_000"], ["VOICE_000", "Anna"]]
 
 
+def test_what_is_odd_about_a_recording_is_told(capsys, tmp_path):
+    whole = say(tmp_path / "whole.wav", (0.5, 14, 2)).read_bytes()
+    (tmp_path / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    for words in (["enrol", "Anna", "cut.wav"], ["link", "cut.wav"]):
+        assert "diarist: warning: cut: cut off: its header promises" in speak(capsys, "speakers", *words)[1]
+
+
 def test_how_sure_a_link_must_be_is_read_before_anything_is_heard(capsys, tmp_path):
     (tmp_path / "bad.wav").write_bytes(b"no sound")
     err = speak(capsys, "speakers", "link", "bad.wav", "--link-probability", "2", code=2)[1]
