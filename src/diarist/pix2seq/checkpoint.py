@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from diarist.core.config import nearest, replace_from, to_dict
 from diarist.errors import ConfigError, ExtraError, WeightsError
 from diarist.formats.writing import write_aside
+from diarist.models.safetensors import dumps
 from diarist.pix2seq.config import CHECKPOINT, AudioSpec, ModelConfig
 from diarist.pix2seq.tokens import EOS, PAD, START, Vocabulary
 
@@ -61,10 +62,10 @@ def save(
     `notes` are plain values for people: data, recipe, results. Raises `ExtraError` without safetensors, `DiaristError`
     where the file cannot be written.
     """
-    torch, safetensors = _packages()
+    torch, _ = _packages()
     tensors = {
-        name: tensor.detach().cpu().to(torch.float16 if half else torch.float32).contiguous()
-        for name, tensor in model.state_dict().items()
+        name: tensor.detach().cpu().to(torch.float16 if half else torch.float32).numpy()
+        for name, tensor in sorted(model.state_dict().items())
     }
     facts = {
         "format": FORMAT,
@@ -78,7 +79,8 @@ def save(
         "notes": dict(notes or {}),
     }
     with write_aside(path) as aside:
-        aside.write_bytes(safetensors.save(tensors, {name: json.dumps(value) for name, value in facts.items()}))
+        # the library's own writer puts the facts in another order each time: the same network has to be the same bytes
+        aside.write_bytes(dumps(tensors, {name: json.dumps(value) for name, value in facts.items()}))
 
 
 def find(name: str | Path) -> Path:

@@ -11,6 +11,7 @@ import contextlib
 import math
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -303,7 +304,7 @@ def save(run: Run, output: Path) -> None:
     path = checkpoint_path(output, run.update)
     output.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}")
-    torch.save(run.state(), aside)
+    torch.save(_plain(run.state()), aside)
     aside.replace(path)
     for old in checkpoints(output)[: -run.config.train.keep]:
         old.unlink()
@@ -316,6 +317,16 @@ def save(run: Run, output: Path) -> None:
             step=run.update,
             notes={"seed": run.config.train.seed},
         )
+
+
+def _plain(value: Any) -> Any:
+    """A state with equal texts shared, as pickle writes what is one object: the same state is the same bytes, whether
+    the run began here or went on from a file."""
+    if isinstance(value, str):
+        return sys.intern(value)
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    return type(value)(map(_plain, value)) if isinstance(value, (list, tuple)) else value
 
 
 def read_state(path: Path, config: Config | None = None) -> dict[str, Any]:

@@ -64,6 +64,8 @@ def test_ten_updates_are_five_and_five(config: Config, tmp_path: Path) -> None:
     assert [r["loss"] for r in rows[0]] == [r["loss"] for r in rows[1]]
     assert [r["update"] for r in rows[0]] == list(range(1, 11))
     assert 0 < rows[0][-1]["hours"] <= 10 * 2 * 4.0 / 3600
+    for name in (halves.name, "model.safetensors"):  # not in what is in them only
+        assert (tmp_path / "halves" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_the_network_alone_starts_another_training(config: Config, tmp_path: Path) -> None:
