@@ -9,14 +9,14 @@ import numpy as np
 
 from diarist.core.protocols import EmbeddingModel
 from diarist.core.types import Float32
-from diarist.models.checks import check_features, check_finite, check_weights
+from diarist.models.checks import check_features, check_finite
 from diarist.models.nets import campplus, campplus_int8
 from diarist.models.nets.whole import HEAD, MAPS
 from diarist.models.onnx import OnnxEmbedding, Open, OpenGraph, Session, session
-from diarist.models.pooling import weighted_statistics
+from diarist.models.pooling import StatisticsPooling
 
 
-class CamPlusPlus:
+class CamPlusPlus(StatisticsPooling):
     """CAM++ from the tensors of its checkpoint: see `nets/campplus.py`.
 
     In eight bits it is three times faster; embeddings keep a cosine of .99 to those of float32.
@@ -68,13 +68,8 @@ class CamPlusPlus:
                 maps[row] = self._session.run(["maps"], {"fbank": padded})[0][0, :num_maps]
         return maps
 
-    def pool(self, maps: Float32, weights: Float32) -> Float32:
-        """Maps `(batch, num_maps, 512)` under `(batch, num_local, num_maps)` to `(batch, num_local, 192)`."""
-        check_weights(maps, weights)
-        return self._head(weighted_statistics(maps, weights, self.spec.min_frames))
 
-
-class OnnxCamPlusPlus:
+class OnnxCamPlusPlus(StatisticsPooling):
     """CAM++ from an ONNX file of `diarist convert`, which gives its maps too, so that it is heard and pooled as the
     checkpoint is: the same answers at the same precision."""
 
@@ -96,11 +91,6 @@ class OnnxCamPlusPlus:
             for row in range(batch):
                 maps[row] = self._run([MAPS], fbank[row : row + 1])[0][0]
         return maps
-
-    def pool(self, maps: Float32, weights: Float32) -> Float32:
-        """Maps `(batch, num_maps, 512)` under `(batch, num_local, num_maps)` to `(batch, num_local, 192)`."""
-        check_weights(maps, weights)
-        return self._head(weighted_statistics(maps, weights, self.spec.min_frames))
 
     def _run(self, names: list[str], fbank: Float32) -> list[Float32]:
         everywhere = np.ones((1, 1, fbank.shape[1]), dtype=np.float32)  # of the embedding, which nobody takes here

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from diarist.core.protocols import SegmentationSpec
 from diarist.core.types import Float32
-from diarist.models.checks import check_chunks, check_features, check_finite, check_weights
+from diarist.models.checks import check_chunks, check_features, check_finite
 from diarist.models.nets import campplus, pyannet, resnet
-from diarist.models.pooling import weighted_statistics
+from diarist.models.pooling import StatisticsPooling
 
 Tensors = Mapping[str, NDArray[Any]]
 Run = Callable[[Float32], Float32]
@@ -49,7 +49,7 @@ class NativePyanNet:
         return other
 
 
-class NativeCamPlusPlus:
+class NativeCamPlusPlus(StatisticsPooling):
     """CAM++; `run` takes `(batch, num_fbank, 80)`, their mean removed, to maps `(batch, ceil(num_fbank / 2), 512)`."""
 
     spec = campplus.SPEC
@@ -71,13 +71,8 @@ class NativeCamPlusPlus:
         maps = self.frames(np.zeros((1, campplus.MULTIPLE, self.spec.num_mels), dtype=np.float32))
         check_finite(self.pool(maps, np.ones((1, 1, maps.shape[1]), dtype=np.float32)))
 
-    def pool(self, maps: Float32, weights: Float32) -> Float32:
-        """Maps `(batch, num_maps, 512)` under `(batch, num_local, num_maps)` to `(batch, num_local, 192)`."""
-        check_weights(maps, weights)
-        return self._head(weighted_statistics(maps, weights, self.spec.min_frames))
 
-
-class NativeResNet34:
+class NativeResNet34(StatisticsPooling):
     """WeSpeaker's ResNet34; `run` takes `(batch, num_fbank, 80)`, their mean removed, to maps `(batch,
     ceil(num_fbank / 8), 2560)`."""
 
@@ -99,8 +94,3 @@ class NativeResNet34:
         """Run on silence; raises whatever is wrong."""
         maps = self.frames(np.zeros((1, 64, self.spec.num_mels), dtype=np.float32))
         check_finite(self.pool(maps, np.ones((1, 1, maps.shape[1]), dtype=np.float32)))
-
-    def pool(self, maps: Float32, weights: Float32) -> Float32:
-        """Maps `(batch, num_maps, 2560)` under `(batch, num_local, num_maps)` to `(batch, num_local, 256)`."""
-        check_weights(maps, weights)
-        return self._head(weighted_statistics(maps, weights, self.spec.min_frames))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
+from diarist.core.protocols import EmbeddingSpec
 from diarist.core.types import Float32
+from diarist.models.checks import check_weights
 
 
 def weighted_statistics(maps: Float32, weights: Float32, min_frames: int) -> Float32:
@@ -25,3 +29,15 @@ def weighted_statistics(maps: Float32, weights: Float32, min_frames: int) -> Flo
     statistics: Float32 = np.concatenate([mean + centre, deviation], axis=2)
     statistics[few[..., 0]] = np.nan
     return statistics
+
+
+class StatisticsPooling:
+    """`pool` of a network whose embeddings are one layer, its `_head`, on the statistics of its maps."""
+
+    spec: EmbeddingSpec
+    _head: Callable[[Float32], Float32]
+
+    def pool(self, maps: Float32, weights: Float32) -> Float32:
+        """Maps `(batch, num_maps, channels)` under `(batch, num_local, num_maps)` to `(batch, num_local, size)`."""
+        check_weights(maps, weights)
+        return self._head(weighted_statistics(maps, weights, self.spec.min_frames))
